@@ -1,0 +1,190 @@
+"""A session: one model, one set of switches, one KV cache. Evaluates ubatches on the CPU.
+
+The graph is the planner's own (``models.build``); it is lowered once per shape and then run by a thread team. Calls
+block; ``stop()`` from another thread, or Ctrl-C, ends one within an instruction's chunk and leaves a usable session.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import Cancelled, ModelError, SettingsError
+from ..machine import Machine
+from ..models import Model
+from ..models.build import build
+from ..models.context import context
+from ..settings import Settings
+from .lower import Inputs, Lowering
+from .rope_table import rope_table
+from .weights import Weight, load, repack_target
+
+Progress = Callable[[dict], None]
+
+
+class Session:
+    """``Session(model, settings)``; then ``eval(tokens)`` as often as the context allows.
+
+    ``repacked``: tensor name -> (old type, new type), what -rtr changed. ``n_past``: positions in the cache.
+    Raises ModelError for models without weights or kernels, SettingsError for switches that do not fit.
+    """
+
+    def __init__(self, model: Model, settings: Settings | None = None, on_progress: Progress | None = None,
+                 machine: Machine | None = None):
+        self.model, self.settings = model, settings or Settings()
+        self.on_progress = on_progress
+        self.machine = machine or Machine.detect()
+        if not model.has_weights:
+            raise ModelError(f"{model.name}: a header without weights can be planned, not run; open the GGUF itself")
+        self.resolved = self.settings.resolved(model, self.machine)
+        self.context = context(model, self.settings)
+        self.n_ctx, self.n_past = self.context.n_ctx, 0
+        self._stop = np.zeros(1, np.int64)
+        self._lock = threading.Lock()
+        self._programs: dict[tuple, Any] = {}
+        self._ropes: dict[tuple, np.ndarray] = {}
+        self._teams: dict[int, Any] = {}
+        self._load()
+
+    def _load(self) -> None:
+        targets = {}
+        if self.resolved.rtr:
+            bf16 = "avx512_bf16" in self.machine.features
+            found = {t.name: repack_target(t, bf16) for t in self.model.tensors.values()}
+            targets = {name: f for name, f in found.items() if f is not None}
+        self.weights: dict[str, Weight] = load(self.model, targets, self.on_progress)
+        self.repacked = {name: (self.model.tensors[name].type, f.name) for name, f in targets.items()}
+        self.caches = self._caches()
+        self.inputs = Inputs(self.context.n_ubatch)
+
+    def _caches(self) -> dict[str, np.ndarray]:
+        """Cells of K and V per layer, zeroed, as rows of the cache types."""
+        graph = build(self.model, self.settings, self.machine, n_tokens=1, n_kv=self.n_ctx, corrected=True)
+        caches = {}
+        for row in range(graph.n_leafs):
+            if graph.name[row].startswith("cache_"):
+                ne, nb = graph.ne[row], graph.nb[row]
+                caches[graph.name[row]] = np.zeros(int(nb[3] * ne[3]), np.uint8)
+        return caches
+
+    # -- evaluating ---------------------------------------------------------------------------------------------
+
+    def eval(self, tokens: Sequence[int] | np.ndarray, n_outputs: int = 1) -> np.ndarray:
+        """Logits, float32 [n_outputs, n_vocab], of the last ``n_outputs`` of ``tokens``, which are added to the cache.
+
+        Takes any number of tokens that the context has room for; they are worked on in ubatches. Raises
+        SettingsError when the context is full or a token is out of range, Cancelled when stopped.
+        """
+        tokens = np.asarray(tokens, np.int64).reshape(-1)
+        n = len(tokens)
+        self._check(tokens, n_outputs)
+        out = []
+        for at in range(0, n, self.context.n_ubatch):
+            part = tokens[at : at + self.context.n_ubatch]
+            wanted = max(0, min(len(part), at + len(part) - (n - n_outputs)))
+            logits = self._eval_ubatch(part, max(1, wanted))
+            if wanted:
+                out.append(logits)
+        return np.concatenate(out) if len(out) != 1 else out[0]
+
+    def _check(self, tokens: np.ndarray, n_outputs: int) -> None:
+        n, vocab = len(tokens), self.model.hparams.n_vocab
+        if n == 0 or not 1 <= n_outputs <= n:
+            raise SettingsError(f"{n} tokens with {n_outputs} outputs: give at least one token and 1 to {n} outputs")
+        if tokens.min() < 0 or tokens.max() >= vocab:
+            raise SettingsError(f"token {tokens[(tokens < 0) | (tokens >= vocab)][0]} is not in 0..{vocab - 1}")
+        if self.n_past + n > self.n_ctx:
+            raise SettingsError(f"{self.n_past} + {n} tokens do not fit the context of {self.n_ctx}; give a larger -c")
+
+    def _eval_ubatch(self, tokens: np.ndarray, n_outputs: int) -> np.ndarray:
+        n = len(tokens)
+        with self._lock:
+            program = self._program(n, n_outputs)
+            self.inputs.tokens[:n] = tokens
+            self.inputs.positions[:n] = self.n_past + np.arange(n)
+            self.inputs.out_ids[:n_outputs] = np.arange(n - n_outputs, n)
+            self.inputs.past[:] = self.n_past, self.n_past + n
+            if self._stop[0]:
+                raise Cancelled("stopped before the evaluation")
+            self._team(n).run(program.records, self._stop)
+            if self._stop[0]:
+                raise Cancelled("stopped in the middle of an evaluation")
+            self.n_past += n
+            return program.logits.copy()
+
+    def _team(self, n_tokens: int) -> Any:
+        from ikexplore_kernels.team import Team
+
+        threads = self._threads(n_tokens)
+        if threads not in self._teams:
+            self._teams[threads] = Team(threads)
+        return self._teams[threads]
+
+    def _threads(self, n_tokens: int) -> int:
+        return self.resolved.n_threads if n_tokens == 1 else self.resolved.n_threads_batch
+
+    def _program(self, n: int, n_outputs: int) -> Any:
+        """The linked program for a shape; with flash attention one serves every position."""
+        n_kv = self.n_ctx if self.context.flash_attn else min(self.n_ctx, -(-(self.n_past + n) // 32) * 32)
+        key = (n, n_outputs, n_kv)
+        if key not in self._programs:
+            graph = build(self.model, self.settings, self.machine, n_tokens=n, n_kv=n_kv, n_outputs=n_outputs, corrected=True)
+            lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
+            program = lowering.program().link(self._compiling)
+            program.graph = graph
+            program.logits = _floats_at(program, n_outputs, self.model.hparams.n_vocab)
+            if len(self._programs) >= 16:
+                self._programs.pop(next(iter(self._programs)))
+            self._programs[key] = program
+        return self._programs[key]
+
+    def _compiling(self, done: int, total: int, what: str) -> None:
+        if self._stop[0]:
+            raise Cancelled("stopped while kernels were compiled")
+        if self.on_progress:
+            self.on_progress({"phase": "compile", "done": done, "total": total, "text": what})
+
+    def _rope(self, params: dict[str, Any], factors: Weight | None) -> np.ndarray:
+        key = (*sorted(params.items()), factors and factors.name)
+        if key not in self._ropes:
+            values = factors.data.view(np.float32) if factors else None
+            self._ropes[key] = rope_table(params, self.n_ctx, values)
+        return self._ropes[key]
+
+    # -- the cache and the end ----------------------------------------------------------------------------------
+
+    def rewind(self, n_past: int = 0) -> None:
+        """Forget all positions from ``n_past`` on."""
+        if not 0 <= n_past <= self.n_past:
+            raise SettingsError(f"cannot rewind to position {n_past}: the cache holds 0..{self.n_past}")
+        self.n_past = n_past
+
+    def stop(self) -> None:
+        """End the evaluation that is under way in another thread; it and later ones raise Cancelled until ``resume``."""
+        self._stop[0] = 1
+
+    def resume(self) -> None:
+        """Allow evaluations again after ``stop``."""
+        self._stop[0] = 0
+
+    def close(self) -> None:
+        """End the session's threads and free its memory."""
+        self.stop()
+        with self._lock:
+            for team in self._teams.values():
+                team.close()
+            self._teams, self._programs, self.caches, self.weights = {}, {}, {}, {}
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _floats_at(program: Any, rows: int, columns: int) -> np.ndarray:
+    """The program's result as float32 [rows, columns], a view of its memory."""
+    memory = program.keep[0]
+    at = program.result - memory.ctypes.data
+    return memory[at : at + rows * columns * 4].view(np.float32).reshape(rows, columns)

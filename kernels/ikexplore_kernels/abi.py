@@ -1,0 +1,102 @@
+"""How a lowered graph calls its kernels: instruction records and op addresses.
+
+A *record* is a row of int64: ``[address, chunks, argument 0, argument 1, ...]``. An op is a C function
+``op(format a, format b, record, chunk, chunks, thread)``: the formats are empty values (i8, ignored) whose numba type
+specialises one Python source for each quant type; ops without a format take plain i8. Arguments are raw addresses,
+sizes, or float64 bits. Nothing here checks bounds: whoever lowers a graph checks shapes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, types, typeof
+from numba.extending import intrinsic
+
+from ._cache import cache_in, inner, ops_folder
+
+#: int64 items of a record; the first two are the op's address and its number of chunks
+WIDTH, FIRST = 48, 2
+
+_I64 = ir.IntType(64)
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    def codegen(context, b, sig, args):
+        return b.inttoptr(args[0], ir.IntType(8).as_pointer())
+    return types.voidptr(types.int64), codegen
+
+
+@inner
+def floats(address, n):
+    """float32[n] at a raw address."""
+    return carray(_pointer(address), (n,), np.float32)
+
+
+@inner
+def ints(address, n):
+    """int32[n] at a raw address."""
+    return carray(_pointer(address), (n,), np.int32)
+
+
+@inner
+def longs(address, n):
+    """int64[n] at a raw address."""
+    return carray(_pointer(address), (n,), np.int64)
+
+
+@inner
+def octets(address, n):
+    """uint8[n] at a raw address."""
+    return carray(_pointer(address), (n,), np.uint8)
+
+
+@intrinsic
+def arg(typingctx, record, i):
+    """Argument i of a record, an int64."""
+    def codegen(context, b, sig, args):
+        at = b.add(args[0], b.mul(b.add(args[1], _I64(FIRST)), _I64(8)))
+        return b.load(b.inttoptr(at, _I64.as_pointer()), align=8)
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def argf(typingctx, record, i):
+    """Argument i of a record whose bits are a float64, as float32."""
+    def codegen(context, b, sig, args):
+        at = b.add(args[0], b.mul(b.add(args[1], _I64(FIRST)), _I64(8)))
+        return b.fptrunc(b.load(b.inttoptr(at, ir.DoubleType().as_pointer()), align=8), ir.FloatType())
+    return types.float32(types.int64, types.int64), codegen
+
+
+@intrinsic
+def call_op(typingctx, address, record, chunk, chunks, thread):
+    """Run one chunk of the op at a raw address."""
+    def codegen(context, b, sig, args):
+        i8 = ir.IntType(8)
+        fn = b.inttoptr(args[0], ir.FunctionType(ir.VoidType(), [i8, i8, _I64, _I64, _I64, _I64]).as_pointer())
+        b.call(fn, [i8(0), i8(0), *args[1:]])
+        return context.get_dummy_value()
+    return types.void(*[types.int64] * 5), codegen
+
+
+_compiled: dict[tuple, Any] = {}
+
+
+def op_address(op: Callable, a: Any = None, b: Any = None) -> int:
+    """The address of ``op`` compiled for the formats a and b (None: not used); compiled once, then cached on disk."""
+    key = (op.__module__, op.__name__, a and a.name, b and b.name)
+    if key not in _compiled:
+        kinds = [types.int8 if f is None else typeof(f) for f in (a, b)]
+        stems = dict.fromkeys(f.name for f in (a, b) if f is not None)
+        with cache_in(ops_folder(*stems)):
+            signature = types.void(*kinds, *[types.int64] * 4)
+            _compiled[key] = cfunc(signature, cache=True, error_model="numpy")(op)
+    return _compiled[key].address
+
+
+def is_compiled(op: Callable, a: Any = None, b: Any = None) -> bool:
+    """Whether this process has the op already; for progress messages."""
+    return (op.__module__, op.__name__, a and a.name, b and b.name) in _compiled

@@ -1,0 +1,130 @@
+"""Activations made ready for matrix products: tiles of columns, in 8 bits or in float32.
+
+A *column* is one row of the activation matrix in memory, given by its address (0: padding). ``width`` columns make
+a tile: 1 for a single token, TILE otherwise. Within a tile the columns lie side by side:
+
+    q int8    [k / 4, width, 4]     codes, four along k ("a quad") per column
+    d float32 [k / 32, width]       scale of 32 values: largest magnitude / 127, as Q8_0 has it but in float32
+    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q) or float32 d * sum(q)
+
+One quantization serves every product that reads the tensor; only ``s`` differs by format.
+"""
+
+import numpy as np
+
+from ._cache import inner
+from .abi import arg, floats, ints, longs
+from .simd import *  # noqa: F403
+
+_MAGIC = np.float32(12582912)  # 1.5 * 2**23: adding it leaves the rounded integer in the low bits
+
+
+@inner
+def _quantize_row(x, k, q, sums, d, step):
+    """float32[k] at x -> int8[k] at q, int32 sums of 16 at sums, scales at d, d + step, ..."""
+    magic = splat_f32x16(_MAGIC)
+    for b in range(k // 32):
+        low, high = load_f32x16(x, b * 128), load_f32x16(x, b * 128 + 64)
+        top = vtop(vmax(vabs(low), vabs(high)))
+        inv = splat_f32x16(np.float32(127) / top if top > 0 else np.float32(0))
+        first = to_i8x16(as_i32x16(fma(low, inv, magic)))
+        second = to_i8x16(as_i32x16(fma(high, inv, magic)))
+        store_i8x16(q, b * 32, first)
+        store_i8x16(q, b * 32 + 16, second)
+        floats(d + b * step, 1)[0] = top / np.float32(127)
+        ints(sums + 8 * b, 2)[0] = vsum(to_i32x16(first))
+        ints(sums + 8 * b, 2)[1] = vsum(to_i32x16(second))
+
+
+@inner
+def _clear_row(k, q, sums, d, step):
+    ints(q, k // 4)[:] = 0
+    ints(sums, k // 16)[:] = 0
+    for b in range(k // 32):
+        floats(d + b * step, 1)[0] = 0
+
+
+@inner
+def _interleave(rows, k, width, q):
+    """int8 rows [width, k] -> quads side by side."""
+    quads, out = ints(rows, width * k // 4), ints(q, width * k // 4)
+    n = k // 4
+    for j in range(n):
+        for c in range(width):
+            out[j * width + c] = quads[c * n + j]
+
+
+@inner
+def _offsets(bias, sub, sums, d, s, k, width):
+    """The array s of one weight format (bias < 0: a format with minima) from the sums of 16, int32 [width, k / 16]."""
+    raw, out, outf, scale = ints(sums, width * k // 16), ints(s, width * k // sub), floats(s, width * k // sub), \
+        floats(d, width * k // 32)
+    for c in range(width):
+        for b in range(k // sub):
+            if sub == 32:
+                total = raw[c * (k // 16) + 2 * b] + raw[c * (k // 16) + 2 * b + 1]
+            else:
+                total = raw[c * (k // 16) + b]
+            if bias < 0:
+                outf[b * width + c] = total * scale[b * sub // 32 * width + c]
+            else:
+                out[b * width + c] = -bias * total
+
+
+@inner
+def _tile(record, t, width, k, rows):
+    q, d = arg(record, 4) + t * k * width, arg(record, 5) + t * (k // 32) * width * 4
+    columns = longs(arg(record, 0) + t * width * 8, width)
+    sums = rows + width * k
+    for c in range(width):
+        to = q if width == 1 else rows + c * k
+        if columns[c] != 0:
+            _quantize_row(columns[c], k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
+        else:
+            _clear_row(k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
+    if width > 1:
+        _interleave(rows, k, width, q)
+    for v in range(arg(record, 9)):
+        bias, sub = arg(record, 10 + 3 * v), arg(record, 11 + 3 * v)
+        s = arg(record, 12 + 3 * v) + t * (k // sub) * width * 4
+        _offsets(bias, sub, sums, d, s, k, width)
+
+
+@inner
+def tiles_of(record, chunk, chunks):
+    """This chunk's range of tiles; their number is argument 1, or with experts the end of the table (argument 8)."""
+    tiles = arg(record, 1)
+    if arg(record, 8) != 0:
+        tiles = longs(arg(record, 8), 1)[0]
+    return tiles * chunk // chunks, tiles * (chunk + 1) // chunks
+
+
+def quantize(a, b, record, chunk, chunks, thread):
+    """Op: columns to 8-bit tiles.
+
+    Arguments: 0 column addresses, 1 tiles, 2 width, 3 k, 4 q, 5 d, 6 scratch, 7 its bytes per thread (at least
+    width * k * 5 / 4), 8 address of the number of tiles or 0, 9 number of formats served, then bias (-1: minima), sub and s
+    of each.
+    """
+    width, k = arg(record, 2), arg(record, 3)
+    rows = arg(record, 6) + thread * arg(record, 7)
+    first, last = tiles_of(record, chunk, chunks)
+    for t in range(first, last):
+        _tile(record, t, width, k, rows)
+
+
+def gather(a, b, record, chunk, chunks, thread):
+    """Op: columns to float32 tiles [k, width]. Arguments as ``quantize``; 4 is the result, 5 to 7 are not used."""
+    width, k = arg(record, 2), arg(record, 3)
+    first, last = tiles_of(record, chunk, chunks)
+    for t in range(first, last):
+        out = floats(arg(record, 4) + t * k * width * 4, k * width)
+        columns = longs(arg(record, 0) + t * width * 8, width)
+        for c in range(width):
+            if columns[c] != 0:
+                x = floats(columns[c], k)
+                for j in range(k):
+                    out[j * width + c] = x[j]
+            else:
+                for j in range(k):
+                    out[j * width + c] = 0

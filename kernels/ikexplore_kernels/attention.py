@@ -1,0 +1,177 @@
+"""Flash attention: softmax(q k^T * scale) v without the matrix in between, causal, grouped heads.
+
+One chunk is a KV head and a block of tokens: its columns (tokens x query heads of the group) go in tiles over blocks of
+64 cache rows, with a running maximum and sum per column. Keys are widened and transposed once per block and then serve all
+columns. What a token may see follows from its position, so that no mask is read.
+"""
+
+import math
+
+import numpy as np
+
+from ._cache import inner
+from .abi import arg, argf, floats, longs
+from .cache_rows import row16
+from .mathv import vexp
+from .simd import *  # noqa: F403
+
+BLOCK = 64
+
+
+@inner
+def _keys(q, k, stride, size, count, out):
+    """count rows at k to float32 [4, size, 16] at out: 16 rows side by side; beyond count the last row again."""
+    for g in range(4):
+        r = g * 16
+        for i in range(0, size, 16):
+            v = transpose16((
+                row16(q, k + min(r, count - 1) * stride, i), row16(q, k + min(r + 1, count - 1) * stride, i),
+                row16(q, k + min(r + 2, count - 1) * stride, i), row16(q, k + min(r + 3, count - 1) * stride, i),
+                row16(q, k + min(r + 4, count - 1) * stride, i), row16(q, k + min(r + 5, count - 1) * stride, i),
+                row16(q, k + min(r + 6, count - 1) * stride, i), row16(q, k + min(r + 7, count - 1) * stride, i),
+                row16(q, k + min(r + 8, count - 1) * stride, i), row16(q, k + min(r + 9, count - 1) * stride, i),
+                row16(q, k + min(r + 10, count - 1) * stride, i),
+                row16(q, k + min(r + 11, count - 1) * stride, i),
+                row16(q, k + min(r + 12, count - 1) * stride, i),
+                row16(q, k + min(r + 13, count - 1) * stride, i),
+                row16(q, k + min(r + 14, count - 1) * stride, i),
+                row16(q, k + min(r + 15, count - 1) * stride, i)))
+            store_tuple(v, out + (g * size + i) * 64)
+
+
+@inner
+def _values(q, v, stride, size, count, out):
+    """count rows at v to float32 [count, size] at out."""
+    for r in range(count):
+        for i in range(0, size, 16):
+            store_f32x16(out, (r * size + i) * 4, row16(q, v + r * stride, i))
+
+
+@inner
+def _column(s, seen, scale, top, total, c, p):
+    """Softmax of one column: scores at s (16 per 64 TILE bytes); top[c], total[c] are carried; p[kv, TILE] is written.
+
+    Returns the factor for what was summed before.
+    """
+    best = splat_f32x16(np.float32(-np.inf))
+    for g in range(4):
+        x = load_f32x16(s, g * 64 * TILE) * scale
+        store_f32x16(s, g * 64 * TILE, x)
+        if seen < 16 * g + 16:
+            lanes = floats(s + g * 64 * TILE, 16)
+            for l in range(max(0, seen - 16 * g), 16):
+                lanes[l] = -np.inf
+            x = load_f32x16(s, g * 64 * TILE)
+        best = vmax(best, x)
+    new = max(vtop(best), top[c])
+    factor = np.float32(math.exp(top[c] - new))
+    top[c] = new
+    added = splat_f32x16(np.float32(0))
+    for g in range(4):
+        e = vexp(load_f32x16(s, g * 64 * TILE) - new)
+        store_f32x16(s, g * 64 * TILE, e)
+        lanes = floats(s + g * 64 * TILE, 16)
+        out = floats(p + (g * 16 * TILE + c) * 4, 16 * TILE)
+        for l in range(16):
+            value = lanes[l] if 16 * g + l < seen else np.float32(0)
+            lanes[l] = value
+            out[l * TILE] = value
+        added = added + load_f32x16(s, g * 64 * TILE)
+    total[c] = total[c] * factor + vsum(added)
+    return factor
+
+
+@inner
+def _scores(keys, size, x, s):
+    """64 keys times one tile of queries, to [4, TILE, 16] at s."""
+    for g in range(4):
+        f = tile(splat_f32x16(np.float32(0)))
+        for i in range(size):
+            f = tile_fma(f, load_f32x16(keys, (g * size + i) * 64), x + i * 4 * TILE)
+        store_tuple(f, s + g * 64 * TILE)
+
+
+@inner
+def _accumulate(values, size, count, p, factors, o):
+    """o [size / 16, TILE, 16] = o * factor + p^T values."""
+    like = tile(splat_f32x16(np.float32(0)))
+    for i in range(0, size, 16):
+        f = tile_scaled(like, o + i * 4 * TILE, factors)
+        for r in range(count):
+            f = tile_fma(f, load_f32x16(values, (r * size + i) * 4), p + r * 4 * TILE)
+        store_tuple(f, o + i * 4 * TILE)
+
+
+@inner
+def _queries(record, head, t0, columns, group, tiles, x):
+    """The block's queries to tiles float32 [tiles, size, TILE] at x; padding repeats the last column."""
+    size = arg(record, 12)
+    out = floats(x, tiles * size * TILE)
+    for c in range(tiles * TILE):
+        use = min(c, columns - 1)
+        at = arg(record, 0) + (t0 + use // group) * arg(record, 1) + (head * group + use % group) * arg(record, 2)
+        source = floats(at, size)
+        for i in range(size):
+            out[(c // TILE * size + i) * TILE + c % TILE] = source[i]
+
+
+@inner
+def _results(record, head, t0, columns, group, total, o):
+    size = arg(record, 13)
+    for c in range(columns):
+        to = arg(record, 9) + (t0 + c // group) * arg(record, 10) + (head * group + c % group) * arg(record, 11)
+        inverse = np.float32(1) / total[c]
+        for i in range(0, size, 16):
+            store_f32x16(to, i * 4, load_f32x16(o, ((c // TILE * size + i) * TILE + c % TILE * 16) * 4) * inverse)
+
+
+def flash_attention(kq, vq, record, chunk, chunks, thread):
+    """Op: attention over a cache whose K has format kq and V format vq.
+
+    Arguments: 0 q (float32), 1 bytes per token, 2 per head; 3 k, 4 bytes per position, 5 per head; 6 v, 7, 8 likewise;
+    9 result, 10 bytes per token, 11 per head; 12 head size of q and k, 13 of v, 14 tokens, 15 query heads per KV head,
+    16 tokens in a block, 17 scale, 18 address of past (int64), 19 scratch, 20 its bytes per thread.
+    Chunks: KV heads x blocks of tokens, the blocks of a head side by side. Head sizes are multiples of 16.
+    """
+    group, block, n = arg(record, 15), arg(record, 16), arg(record, 14)
+    size, size_v, past = arg(record, 12), arg(record, 13), longs(arg(record, 18), 1)[0]
+    blocks = (n + block - 1) // block
+    head, t0 = chunk // blocks, chunk % blocks * block
+    t1 = min(n, t0 + block)
+    columns = (t1 - t0) * group
+    tiles = (columns + TILE - 1) // TILE
+    keys = arg(record, 19) + thread * arg(record, 20)
+    values = keys + size * BLOCK * 4
+    s = values + size_v * BLOCK * 4
+    p = s + BLOCK * TILE * 4
+    x = p + BLOCK * TILE * 4
+    o = x + tiles * size * TILE * 4
+    state = o + tiles * size_v * TILE * 4
+    top, total, factors = floats(state, tiles * TILE), floats(state + tiles * TILE * 4, tiles * TILE), state + tiles * TILE * 8
+    _queries(record, head, t0, columns, group, tiles, x)
+    floats(o, tiles * size_v * TILE)[:] = 0
+    top[:] = -np.inf
+    total[:] = 0
+    for kv in range(0, past + t1, BLOCK):
+        count = min(BLOCK, past + t1 - kv)
+        _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
+        _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
+        for t in range(tiles):
+            _scores(keys, size, x + t * size * TILE * 4, s)
+            scale = floats(factors, TILE)
+            for c in range(TILE):
+                use = min(t * TILE + c, columns - 1)
+                seen = max(0, min(BLOCK, past + t0 + use // group + 1 - kv))
+                scale[c] = np.float32(1)
+                if seen > 0:
+                    scale[c] = _column(s + c * 64, seen, argf(record, 17), top[t * TILE:], total[t * TILE:], c, p)
+                else:
+                    floats(p, BLOCK * TILE)[c::TILE] = 0
+            _accumulate(values, size_v, count, p, factors, o + t * size_v * TILE * 4)
+    _results(record, head, t0, columns, group, total, o)
+
+
+def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:
+    """Bytes of scratch per thread for head sizes and columns (tokens of a block x heads of a group)."""
+    tiles = -(-columns // TILE)
+    return 4 * (BLOCK * (size + size_v + 2 * TILE) + tiles * TILE * (size + size_v + 2) + TILE)

@@ -1,0 +1,107 @@
+"""Element by element: sums, products, gating, copies of rows, and the router's bookkeeping. All float32."""
+
+import numpy as np
+
+from ._cache import inner
+from .abi import arg, floats, ints
+from .mathv import vsilu
+from .simd import *  # noqa: F403
+
+ADD, MUL, DIV, SILU_MUL = range(4)
+
+
+@inner
+def _combine(kind, x, z):
+    if kind == 0:
+        return x + z
+    if kind == 1:
+        return x * z
+    return x / z
+
+
+def binary(a, b, record, chunk, chunks, thread):
+    """Op: y = x + z, x * z, x / z or silu(x) * z over rows; z may have one value or one row for several rows of x.
+
+    Arguments: 0 x, 1 z, 2 y, 3 n, 4 rows, 5 values in a row of z (n or 1), 6 rows of z (rows % rows of z is taken),
+    7 kind (ADD, MUL, DIV, SILU_MUL). Rows lie one after the other.
+    """
+    n, rows, nz, kind = arg(record, 3), arg(record, 4), arg(record, 5), arg(record, 7)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x, y = floats(arg(record, 0) + i * n * 4, n), floats(arg(record, 2) + i * n * 4, n)
+        z = floats(arg(record, 1) + i % arg(record, 6) * nz * 4, nz)
+        j = 0
+        if kind == 3:
+            while j + 16 <= n:
+                store_f32x16(y, j, vsilu(load_f32x16(x, j)) * load_f32x16(z, j))
+                j += 16
+            for l in range(j, n):
+                y[l] = x[l] / (1 + np.exp(-x[l])) * z[l]
+        elif nz == 1:
+            for l in range(n):
+                y[l] = _combine(kind, x[l], z[0])
+        else:
+            for l in range(n):
+                y[l] = _combine(kind, x[l], z[l])
+
+
+def multi_add(a, b, record, chunk, chunks, thread):
+    """Op: y[t] = sum over slots of x[t, slot], each times w[t, slot] when there are weights.
+
+    Arguments: 0 x, 1 bytes from token to token, 2 from slot to slot, 3 slots, 4 w or 0, 5 bytes from token to token,
+    6 y, 7 n, 8 tokens.
+    """
+    n, tokens = arg(record, 7), arg(record, 8)
+    for t in range(tokens * chunk // chunks, tokens * (chunk + 1) // chunks):
+        y = floats(arg(record, 6) + t * n * 4, n)
+        y[:] = 0
+        for s in range(arg(record, 3)):
+            x = floats(arg(record, 0) + t * arg(record, 1) + s * arg(record, 2), n)
+            w = np.float32(1)
+            if arg(record, 4) != 0:
+                w = floats(arg(record, 4) + t * arg(record, 5) + s * 4, 1)[0]
+            for j in range(n):
+                y[j] += w * x[j]
+
+
+def sum_rows(a, b, record, chunk, chunks, thread):
+    """Op: y[i] = sum of row i. Arguments: 0 x, 1 y, 2 n, 3 rows."""
+    n, rows = arg(record, 2), arg(record, 3)
+    y = floats(arg(record, 1), rows)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x, total = floats(arg(record, 0) + i * n * 4, n), 0.0
+        for j in range(n):
+            total += x[j]
+        y[i] = total
+
+
+def top_k(a, b, record, chunk, chunks, thread):
+    """Op: int32 y[row] = the columns of row in falling order of x, the first k of them; ties in rising order of column.
+
+    Arguments: 0 x, 1 y, 2 n, 3 rows, 4 k, 5 bytes from row to row of y.
+    """
+    n, rows, k = arg(record, 2), arg(record, 3), arg(record, 4)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x, y = floats(arg(record, 0) + i * n * 4, n), ints(arg(record, 1) + i * arg(record, 5), k)
+        have = 0
+        for j in range(n):
+            at = have
+            while at > 0 and x[y[at - 1]] < x[j]:
+                at -= 1
+            if at >= k:
+                continue
+            have = min(have + 1, k)
+            for l in range(have - 1, at, -1):
+                y[l] = y[l - 1]
+            y[at] = j
+
+
+def copy_rows(a, b, record, chunk, chunks, thread):
+    """Op: float32 copy in up to three dimensions with any strides. Arguments: 0 x, 1 y, 2 to 4 ne, 5 to 7 bytes per
+    step of x, 8 to 10 of y. Chunks share out dimensions 1 and 2."""
+    n, ne1 = arg(record, 2), arg(record, 3)
+    rows = ne1 * arg(record, 4)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x = arg(record, 0) + i % ne1 * arg(record, 6) + i // ne1 * arg(record, 7)
+        y = arg(record, 1) + i % ne1 * arg(record, 9) + i // ne1 * arg(record, 10)
+        for j in range(n):
+            floats(y + j * arg(record, 8), 1)[0] = floats(x + j * arg(record, 5), 1)[0]

@@ -1,0 +1,253 @@
+"""Quantized matrix products: y[column, row] = x[column, :] . w[row, :] for every format with integer codes.
+
+Sixteen rows are worked on together: a vector holds four consecutive weights ("a quad") of each of 16 rows, a quad of
+activations, broadcast, multiplies a whole vector, and no horizontal sum is ever needed. ``unpack`` of the format
+delivers such vectors from whatever the layout in memory is. Three ways, by the number of columns: one column; few tiles,
+weights unpacked anew for each; many tiles, by way of expanded weights in scratch.
+"""
+
+import numpy as np
+
+from ._cache import inner
+from .abi import arg, floats, ints, longs
+from .formats.base import block_bytes16, halves, has_min, unpack
+from .mathv import vsilu
+from .simd import *  # noqa: F403
+
+AHEAD = 8192  # how far one column asks for memory before it needs it; more than the hardware does by itself
+FEW = 6  # up to so many tiles, unpacking for each beats going through expanded weights
+
+
+@inner
+def one_column(q, w, base, stride, k, x, d, s):
+    """16 rows at w + base times one column: f32x16."""
+    acc = splat_f32x16(np.float32(0))
+    for b in range(k // 32):
+        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+        for i in range(0, block_bytes16(q), 64):
+            prefetch(w, base + b * block_bytes16(q) + i + AHEAD)
+        first = second = splat_i32x16(np.int32(0))
+        if not has_min(q):
+            first = splat_i32x16(ints(s, 2 * b + 1)[2 * b] if halves(q) else ints(s, b + 1)[b])
+            if halves(q):
+                second = splat_i32x16(ints(s, 2 * b + 2)[2 * b + 1])
+        o = b * 32
+        first = dpbusd(first, v[0], bcast4(x, o))
+        second = dpbusd(second, v[4], bcast4(x, o + 16))
+        first = dpbusd(first, v[1], bcast4(x, o + 4))
+        second = dpbusd(second, v[5], bcast4(x, o + 20))
+        first = dpbusd(first, v[2], bcast4(x, o + 8))
+        second = dpbusd(second, v[6], bcast4(x, o + 24))
+        first = dpbusd(first, v[3], bcast4(x, o + 12))
+        second = dpbusd(second, v[7], bcast4(x, o + 28))
+        dx = floats(d, b + 1)[b]
+        if halves(q):
+            acc = fma(to_f32x16(first), s0 * dx, acc)
+            acc = fma(to_f32x16(second), s1 * dx, acc)
+            if has_min(q):
+                acc = acc - m0 * floats(s, 2 * b + 1)[2 * b] - m1 * floats(s, 2 * b + 2)[2 * b + 1]
+        else:
+            acc = fma(to_f32x16(first + second), s0 * dx, acc)
+            if has_min(q):
+                acc = acc - m0 * floats(s, b + 1)[b]
+    return acc
+
+
+@inner
+def few_columns(q, w, base, stride, k, x, d, s):
+    """16 rows at w + base times one tile of columns, weights unpacked in registers: a tile."""
+    f = tile(splat_f32x16(np.float32(0)))
+    step = 4 * TILE
+    for b in range(k // 32):
+        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+        o = x + b * 8 * step
+        dx = d + b * step
+        sx = s + (2 * b if halves(q) else b) * step
+        i = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(f, sx)
+        i = tile_dpbusd(i, v[0], o)
+        i = tile_dpbusd(i, v[1], o + step)
+        i = tile_dpbusd(i, v[2], o + 2 * step)
+        i = tile_dpbusd(i, v[3], o + 3 * step)
+        if halves(q):
+            f = tile_scale_add(f, i, s0, dx)
+            i = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(f, sx + step)
+        i = tile_dpbusd(i, v[4], o + 4 * step)
+        i = tile_dpbusd(i, v[5], o + 5 * step)
+        i = tile_dpbusd(i, v[6], o + 6 * step)
+        i = tile_dpbusd(i, v[7], o + 7 * step)
+        f = tile_scale_add(f, i, s1, dx)
+        if has_min(q):
+            f = tile_fms(f, m0, sx)
+            if halves(q):
+                f = tile_fms(f, m1, sx + step)
+    return f
+
+
+@inner
+def expand(q, w, base, stride, k, codes, scales, mins):
+    """16 rows unpacked: codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
+    for b in range(k // 32):
+        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+        if halves(q):
+            store_f32x16(scales, b * 128, s0)
+            store_f32x16(scales, b * 128 + 64, s1)
+            if has_min(q):
+                store_f32x16(mins, b * 128, m0)
+                store_f32x16(mins, b * 128 + 64, m1)
+        else:
+            store_f32x16(scales, b * 64, s0)
+            if has_min(q):
+                store_f32x16(mins, b * 64, m0)
+        o = b * 512
+        store_u8x64(codes, o, v[0])
+        store_u8x64(codes, o + 64, v[1])
+        store_u8x64(codes, o + 128, v[2])
+        store_u8x64(codes, o + 192, v[3])
+        store_u8x64(codes, o + 256, v[4])
+        store_u8x64(codes, o + 320, v[5])
+        store_u8x64(codes, o + 384, v[6])
+        store_u8x64(codes, o + 448, v[7])
+
+
+@inner
+def many_columns(q, k, part, other, x, d, s, spill):
+    """Two expanded groups of 16 rows (part, other: codes, scales, mins) times one tile; both results to spill."""
+    fa = tile(splat_f32x16(np.float32(0)))
+    fb = fa
+    step = 4 * TILE
+    sub = 16 if halves(q) else 32
+    for b in range(k // sub):
+        sx = s + b * step
+        ia = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(fa, sx)
+        ib = ia
+        for j in range(b * sub // 4, (b + 1) * sub // 4):
+            ia = tile_dpbusd(ia, load_u8x64(part[0], j * 64), x + j * step)
+            ib = tile_dpbusd(ib, load_u8x64(other[0], j * 64), x + j * step)
+        dx = d + b * sub // 32 * step
+        fa = tile_scale_add(fa, ia, load_f32x16(part[1], b * 64), dx)
+        fb = tile_scale_add(fb, ib, load_f32x16(other[1], b * 64), dx)
+        if has_min(q):
+            fa = tile_fms(fa, load_f32x16(part[2], b * 64), sx)
+            fb = tile_fms(fb, load_f32x16(other[2], b * 64), sx)
+    store_tuple(fa, spill)
+    store_tuple(fb, spill + 64 * TILE)
+
+
+@inner
+def put(spill, columns, count, row, lanes):
+    """Columns' 16 values, 64 bytes apart at spill, to the columns' addresses + 4 row; address 0 is padding."""
+    for c in range(count):
+        to = longs(columns, c + 1)[c]
+        if to != 0:
+            if lanes == 16:
+                store_f32x16(to, 4 * row, load_f32x16(spill, 64 * c))
+            else:
+                out, values = floats(to + 4 * row, lanes), floats(spill + 64 * c, lanes)
+                for r in range(lanes):
+                    out[r] = values[r]
+
+
+@inner
+def gate_up(spill, gate, count):
+    """At spill: up * silu(gate), for ``count`` columns."""
+    for c in range(count):
+        store_f32x16(spill, 64 * c, load_f32x16(spill, 64 * c) * vsilu(load_f32x16(gate, 64 * c)))
+
+
+@inner
+def one_group(q, w, w2, base, stride, k, x, d, s, spill):
+    """One column, 16 rows, with w2 fused in as the gate when there is one."""
+    store_f32x16(spill, 0, one_column(q, w, base, stride, k, x, d, s))
+    if w2 != 0:
+        store_f32x16(spill, 64, one_column(q, w2, base, stride, k, x, d, s))
+        gate_up(spill, spill + 64, 1)
+
+
+@inner
+def few_group(q, w, w2, base, stride, k, x, d, s, spill):
+    store_tuple(few_columns(q, w, base, stride, k, x, d, s), spill)
+    if w2 != 0:
+        store_tuple(few_columns(q, w2, base, stride, k, x, d, s), spill + 64 * TILE)
+        gate_up(spill, spill + 64 * TILE, TILE)
+
+
+@inner
+def wide_groups(q, record, w, w2, g, last, t0, t1, spill, rows):
+    """Row groups g and g + 1 (or g of w and of its gate w2) times tiles t0..t1."""
+    stride, k, m = arg(record, 1), arg(record, 2), arg(record, 3)
+    sub = 16 if halves(q) else 32
+    part = (rows, rows + 16 * k, rows + 16 * k + 64 * (k // sub))
+    size = 16 * k + 128 * (k // sub)
+    other = (part[0] + size, part[1] + size, part[2] + size)
+    row = start_row(g, m)
+    row2 = row if w2 != 0 else start_row(min(g + 1, last - 1), m)
+    expand(q, w, row * stride, stride, k, part[0], part[1], part[2])
+    expand(q, w2 if w2 != 0 else w, row2 * stride, stride, k, other[0], other[1], other[2])
+    lanes = min(16, m)
+    for t in range(t0, t1):
+        x, d = arg(record, 6) + t * k * TILE, arg(record, 7) + t * (k // 32) * TILE * 4
+        s = arg(record, 8) + t * (k // sub) * TILE * 4
+        columns = arg(record, 10) + t * TILE * 8
+        many_columns(q, k, part, other, x, d, s, spill)
+        if w2 != 0:
+            gate_up(spill, spill + 64 * TILE, TILE)
+        else:
+            put(spill + 64 * TILE, columns, TILE, row2, lanes)
+        put(spill, columns, TILE, row, lanes)
+
+
+@inner
+def start_row(g, m):
+    """First row of group g; the last group of a matrix overlaps the one before rather than run past the end."""
+    return max(0, min(g * 16, m - 16))
+
+
+@inner
+def share(record, chunk):
+    """What a chunk works on: (expert, first group, last group, first tile, last tile)."""
+    parts, groups = arg(record, 15), (arg(record, 3) + 15) // 16
+    expert, part = chunk // parts, chunk % parts
+    t0, t1 = 0, arg(record, 9)
+    if arg(record, 13) != 0:
+        table = longs(arg(record, 13), arg(record, 14) + 1)
+        t0, t1 = table[expert], table[expert + 1]
+    return expert, groups * part // parts, groups * (part + 1) // parts, t0, t1
+
+
+def product(q, b, record, chunk, chunks, thread):
+    """Op: a matrix product, or one per expert, plain or as up * silu(gate).
+
+    Arguments: 0 weights, 1 bytes per row, 2 k, 3 rows m, 4 bytes per expert, 5 gate weights or 0, 6 q, 7 d, 8 s of the
+    activation tiles, 9 tiles, 10 address of each column's result, 11 scratch, 12 its bytes per thread, 13 first tile of
+    each expert (int64 [experts + 1]) or 0, 14 experts, 15 chunks per expert, 16 width of the tiles.
+    Quantized matrices of fewer than 16 rows must lie in 16 rows of readable memory.
+    """
+    stride, k, m = arg(record, 1), arg(record, 2), arg(record, 3)
+    sub = 16 if halves(q) else 32
+    expert, g0, g1, t0, t1 = share(record, chunk)
+    w = arg(record, 0) + expert * arg(record, 4)
+    w2 = arg(record, 5) + expert * arg(record, 4) if arg(record, 5) != 0 else 0
+    spill = arg(record, 11) + thread * arg(record, 12)
+    width = arg(record, 16)
+    lanes = min(16, m)
+    if t0 == t1:
+        return
+    if width > 1 and t1 - t0 > FEW:
+        for g in range(g0, g1, 1 if w2 != 0 else 2):
+            wide_groups(q, record, w, w2, g, g1, t0, t1, spill, spill + 128 * TILE)
+        return
+    for g in range(g0, g1):
+        row = start_row(g, m)
+        for t in range(t0, t1):
+            x, d = arg(record, 6) + t * k * width, arg(record, 7) + t * (k // 32) * width * 4
+            s = arg(record, 8) + t * (k // sub) * width * 4
+            if width == 1:
+                one_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
+            else:
+                few_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
+            put(spill, arg(record, 10) + t * width * 8, width, row, lanes)
+
+
+def scratch_bytes(k: int, sub: int) -> int:
+    """Bytes of scratch per thread that ``product`` needs for rows of k columns."""
+    return 128 * TILE + 2 * (16 * k + 128 * (k // sub))

@@ -1,0 +1,140 @@
+"""Rows in and out: embeddings decoded from any format, rows picked by number, activations stored into the KV cache."""
+
+import numpy as np
+
+from ._cache import inner
+from .abi import arg, floats, ints, longs, octets
+from .formats.base import bias, has_min, unpack, widen
+from .simd import *  # noqa: F403
+
+F32, F16, BF16, Q8_0 = range(4)
+
+
+@inner
+def _decode_block(q, w, base, stride, b, lane, scratch, y):
+    """Columns 32 b .. 32 b + 31 of one of 16 rows, to float32 at y; scratch takes 1 KiB."""
+    s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+    store_tuple((s0, s1, m0, m1), scratch)
+    store_tuple(v, scratch + 256)
+    scales, codes = floats(scratch, 64), octets(scratch + 256, 512)
+    for j in range(32):
+        h = j // 16
+        x = scales[16 * h + lane] * np.float32(np.int32(codes[j // 4 * 64 + lane * 4 + j % 4]) - bias(q))
+        y[j] = x - scales[32 + 16 * h + lane] if has_min(q) else x
+
+
+def get_rows(q, b, record, chunk, chunks, thread):
+    """Op: float32 rows of a quantized matrix. Arguments: 0 w, 1 bytes per row, 2 k, 3 rows m (at least 16 readable),
+    4 numbers (int32), 5 how many, 6 y, 7 scratch, 8 its bytes per thread (at least 1024)."""
+    stride, k, m, n = arg(record, 1), arg(record, 2), arg(record, 3), arg(record, 5)
+    numbers = ints(arg(record, 4), n)
+    scratch = arg(record, 7) + thread * arg(record, 8)
+    for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+        first = max(0, min(numbers[i] // 16 * 16, m - 16))
+        for j in range(k // 32):
+            y = floats(arg(record, 6) + (i * k + j * 32) * 4, 32)
+            _decode_block(q, arg(record, 0), first * stride, stride, j, numbers[i] - first, scratch, y)
+
+
+def get_rows_dense(q, b, record, chunk, chunks, thread):
+    """Op: ``get_rows`` for f32, f16, bf16; k a multiple of 16."""
+    k, n = arg(record, 2), arg(record, 5)
+    numbers = ints(arg(record, 4), n)
+    for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+        for j in range(0, k, 16):
+            store_f32x16(arg(record, 6), (i * k + j) * 4, widen(q, arg(record, 0) + numbers[i] * arg(record, 1), 0, 0, j))
+
+
+def pick_rows(a, b, record, chunk, chunks, thread):
+    """Op: float32 rows by number. Arguments: 0 x, 1 bytes per row, 2 n, 3 numbers (int32), 4 how many, 5 y."""
+    n, many = arg(record, 2), arg(record, 4)
+    numbers = ints(arg(record, 3), many)
+    for i in range(many * chunk // chunks, many * (chunk + 1) // chunks):
+        x, y = floats(arg(record, 0) + numbers[i] * arg(record, 1), n), floats(arg(record, 5) + i * n * 4, n)
+        for j in range(n):
+            y[j] = x[j]
+
+
+def pick_values(a, b, record, chunk, chunks, thread):
+    """Op: y[t, s] = x[t, chosen[t, s]]. Arguments: 0 x, 1 values per row of x, 2 chosen (int32), 3 bytes from row to row
+    of chosen, 4 slots, 5 rows, 6 y."""
+    nx, slots, n = arg(record, 1), arg(record, 4), arg(record, 5)
+    for t in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+        x, y = floats(arg(record, 0) + t * nx * 4, nx), floats(arg(record, 6) + t * slots * 4, slots)
+        chosen = ints(arg(record, 2) + t * arg(record, 3), slots)
+        for s in range(slots):
+            y[s] = x[chosen[s]]
+
+
+@inner
+def _half(bits):
+    """float32 bits to f16 bits, to nearest even; what is too large becomes infinite."""
+    size = bits & 0x7FFFFFFF
+    sign = (bits >> 16) & 0x8000
+    if size > 0x7F800000:
+        return sign | 0x7E00
+    if size >= 0x477FF000:
+        return sign | 0x7C00
+    if size >= 0x38800000:
+        return sign | ((size - 0x38000000 + 0xFFF + ((size >> 13) & 1)) >> 13)
+    shift = 126 - (size >> 23)
+    if shift > 24:
+        return sign
+    mantissa = (size & 0x7FFFFF) | 0x800000
+    low = mantissa >> shift
+    rest, tie = mantissa - (low << shift), 1 << (shift - 1)
+    if rest > tie or (rest == tie and low & 1):
+        low += 1
+    return sign | low
+
+
+@inner
+def _brain(bits):
+    """float32 bits to bf16 bits, to nearest even; NaN stays NaN."""
+    if bits & 0x7FFFFFFF > 0x7F800000:
+        return (bits >> 16) | 64
+    return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+
+
+@inner
+def _store_16(kind, x, y, n, step):
+    """float32[n] at x to two-byte numbers at y, y + step, ..."""
+    bits = ints(x, n)
+    for j in range(n):
+        wide = np.int64(bits[j]) & 0xFFFFFFFF
+        value = _half(wide) if kind == 1 else _brain(wide)
+        out = octets(y + j * step, 2)
+        out[0], out[1] = value & 255, (value >> 8) & 255
+
+
+@inner
+def _store_q8_0(x, y, n):
+    """float32[n] at x to Q8_0 blocks at y: half(max / 127), then 32 codes."""
+    values = floats(x, n)
+    for b in range(n // 32):
+        top = np.float32(0)
+        for j in range(32):
+            top = max(top, abs(values[32 * b + j]))
+        d = np.zeros(1, np.float32)
+        d[0] = top / np.float32(127)
+        inverse = np.float32(1) / d[0] if top > 0 else np.float32(0)
+        _store_16(1, d.ctypes.data, y + 34 * b, 1, 2)
+        out = octets(y + 34 * b + 2, 32)
+        for j in range(32):
+            out[j] = np.uint8(np.int32(round(values[32 * b + j] * inverse)))
+
+
+def store(a, b, record, chunk, chunks, thread):
+    """Op: float32 rows into a cache. Arguments: 0 x, 1 bytes from row to row of x, 2 n, 3 rows, 4 y, 5 bytes from row to
+    row of y, 6 bytes from number to number of y (two-byte types only), 7 type (F32, F16, BF16, Q8_0), 8 address of
+    past (int64), 9 bytes of y per position before it."""
+    n, rows, kind = arg(record, 2), arg(record, 3), arg(record, 7)
+    base = arg(record, 4) + longs(arg(record, 8), 1)[0] * arg(record, 9)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x, y = arg(record, 0) + i * arg(record, 1), base + i * arg(record, 5)
+        if kind == 0:
+            floats(y, n)[:] = floats(x, n)
+        elif kind == 3:
+            _store_q8_0(x, y, n)
+        else:
+            _store_16(kind, x, y, n, arg(record, 6))

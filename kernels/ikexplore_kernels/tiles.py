@@ -1,0 +1,135 @@
+"""Tiles: tuples of equal vectors, one per activation column, and helpers that unroll over them.
+
+A loop cannot index a tuple in numba, so each helper unrolls over the columns while code is generated. Activations
+are given by a raw address where the columns' values lie side by side.
+"""
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from .target import _emit_dp
+from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16
+
+#: columns of a register tile, with two groups of 16 rows
+TILE = 6 if REGS == 32 else 2
+
+
+def _each(b, t):
+    return [b.extract_value(t, i) for i in range(t.type.count)]
+
+
+def _pack(b, like, items):
+    out = ir.Constant(like, ir.Undefined)
+    for i, v in enumerate(items):
+        out = b.insert_value(out, v, i)
+    return out
+
+
+def _columns(b, count, address, vec):
+    """Broadcast of the 4 bytes at address + 4 c, for each column c."""
+    out = []
+    for c in range(count):
+        at = b.add(address, ir.Constant(address.type, 4 * c))
+        out.append(_splat(b, vec, b.load(b.inttoptr(at, vec.ir.element.as_pointer()), align=4)))
+    return out
+
+
+@intrinsic
+def tile(typingctx, v):
+    """A tile of TILE copies of v."""
+    out = types.UniTuple(v, TILE)
+
+    def codegen(context, b, sig, args):
+        return _pack(b, context.get_value_type(out), [args[0]] * TILE)
+    return out(v), codegen
+
+
+@intrinsic
+def tile_i32(typingctx, like, x):
+    """Tile whose column c is the int32 at x + 4 c in every lane (like gives the size)."""
+    out = types.UniTuple(i32x16, like.count)
+
+    def codegen(context, b, sig, args):
+        return _pack(b, context.get_value_type(out), _columns(b, like.count, args[1], i32x16))
+    return out(like, types.int64), codegen
+
+
+@intrinsic
+def tile_dpbusd(typingctx, acc, u, x):
+    """acc[c] = dpbusd(acc[c], u, the 4 bytes at x + 4 c): one weight vector, all columns."""
+    def codegen(context, b, sig, args):
+        quads = _columns(b, acc.count, args[2], i32x16)
+        items = [_emit_dp(b, a, args[1], b.bitcast(q, i8x64.ir), False) for a, q in zip(_each(b, args[0]), quads)]
+        return _pack(b, args[0].type, items)
+    return acc(acc, u, types.int64), codegen
+
+
+@intrinsic
+def tile_scale_add(typingctx, facc, iacc, scale, d):
+    """facc[c] += float(iacc[c]) * scale * d[c]: the end of a block."""
+    def codegen(context, b, sig, args):
+        items = []
+        for f, a, x in zip(_each(b, args[0]), _each(b, args[1]), _columns(b, facc.count, args[3], f32x16)):
+            items.append(_emit_fma(b, b.sitofp(a, f32x16.ir), b.fmul(args[2], x), f))
+        return _pack(b, args[0].type, items)
+    return facc(facc, iacc, scale, types.int64), codegen
+
+
+@intrinsic
+def tile_fma(typingctx, facc, w, x):
+    """facc[c] += w * the float32 at x + 4 c."""
+    def codegen(context, b, sig, args):
+        xs = _columns(b, facc.count, args[2], f32x16)
+        return _pack(b, args[0].type, [_emit_fma(b, args[1], v, f) for f, v in zip(_each(b, args[0]), xs)])
+    return facc(facc, w, types.int64), codegen
+
+
+@intrinsic
+def tile_fms(typingctx, facc, w, x):
+    """facc[c] -= w * the float32 at x + 4 c."""
+    def codegen(context, b, sig, args):
+        minus = b.fneg(args[1])
+        xs = _columns(b, facc.count, args[2], f32x16)
+        return _pack(b, args[0].type, [_emit_fma(b, minus, v, f) for f, v in zip(_each(b, args[0]), xs)])
+    return facc(facc, w, types.int64), codegen
+
+
+@intrinsic
+def transpose16(typingctx, rows):
+    """A tuple of 16 vectors of 16 lanes, as a matrix, transposed."""
+    def codegen(context, b, sig, args):
+        vs = _each(b, args[0])
+        for step in (1, 2, 4, 8):
+            low = [i for half in range(0, 16, 2 * step) for i in range(half, half + step)]
+            first = [i if not i & step else 16 + (i ^ step) for i in range(16)]
+            second = [i | step if not i & step else 16 + i for i in range(16)]
+            for i in low:
+                p, q = vs[i], vs[i + step]
+                lanes = [ir.Constant(ir.VectorType(ir.IntType(32), 16), m) for m in (first, second)]
+                vs[i], vs[i + step] = (b.shuffle_vector(p, q, m) for m in lanes)
+        return _pack(b, args[0].type, vs)
+    return rows(rows), codegen
+
+
+@intrinsic
+def store_tuple(typingctx, vectors, address):
+    """Store a tuple of vectors (a tile, say) one after the other, 64 bytes each."""
+    def codegen(context, b, sig, args):
+        for i, v in enumerate(_each(b, args[0])):
+            at = b.add(args[1], ir.Constant(args[1].type, 64 * i))
+            b.store(v, b.inttoptr(at, v.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+    return types.void(vectors, types.int64), codegen
+
+
+@intrinsic
+def tile_scaled(typingctx, like, address, x):
+    """Tile whose column c is the 16 floats at address + 64 c times the float32 at x + 4 c."""
+    def codegen(context, b, sig, args):
+        items = []
+        for c, scale in enumerate(_columns(b, like.count, args[2], f32x16)):
+            at = b.add(args[1], ir.Constant(args[1].type, 64 * c))
+            items.append(b.fmul(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4), scale))
+        return _pack(b, args[0].type, items)
+    return like(like, types.int64, types.int64), codegen

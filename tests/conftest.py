@@ -1,0 +1,30 @@
+"""What all tests share: where the reference data is, if it is anywhere."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(__file__).resolve().parent / "data"
+
+
+def shared_folder() -> Path | None:
+    """The folder with the whole reference set, beside the checkout or named by IKEXPLORE_SHARED; None without one."""
+    folder = Path(os.environ.get("IKEXPLORE_SHARED", ROOT.parent / "shared"))
+    return folder if (folder / "golden").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Path of the whole reference set; tests that ask for it are skipped where it is not."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the whole reference set is not beside this checkout; the copies in tests/data are tested instead")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Path of the small copies of reference facts that travel with the tests."""
+    return DATA

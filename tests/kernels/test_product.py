@@ -1,0 +1,83 @@
+"""Matrix products of every format against decoded weights and against the activations as they were quantized."""
+
+import numpy as np
+import pytest
+from ikexplore_kernels import formats
+from kernel_harness import matmul, matmul_experts
+
+FORMATS = formats.names()
+
+
+def quantized(x):
+    """x as the kernels see it: 8 bits per 32 values, scale = largest magnitude / 127 in float32."""
+    blocks = x.reshape(len(x), -1, 32)
+    d = np.abs(blocks).max(axis=2, keepdims=True) / np.float32(127)
+    q = np.rint(blocks / np.where(d == 0, 1, d))
+    return (q * d).reshape(x.shape)
+
+
+def weights(f, m, k, seed=0):
+    rng = np.random.default_rng(seed)
+    dense = rng.standard_normal((m, k), np.float32) * 0.1
+    raw = f.encode(dense)
+    return raw, f.decode(raw, k).astype(np.float64)
+
+
+def expected(f, x, dense):
+    return (x if f.dense else quantized(x)).astype(np.float64) @ dense.T
+
+
+def check(f, got, want, tolerance=2e-5):
+    error = np.linalg.norm(got - want) / np.linalg.norm(want)
+    assert error < tolerance, f"{f.name}: relative error {error:.2e}"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("n", [1, 2, 7, 60])
+def test_product(name, n):
+    f = formats.get(name)
+    x = np.random.default_rng(n).standard_normal((n, 512), np.float32)
+    raw, dense = weights(f, 48, 512)
+    check(f, matmul(f, raw, x), expected(f, x, dense))
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q4_k", "f16", "iq4_ks_r4"])
+@pytest.mark.parametrize("m", [16, 20, 36, 52])
+def test_odd_numbers_of_rows(name, m):
+    f = formats.get(name)
+    for n in (1, 5, 70):
+        x = np.random.default_rng(n).standard_normal((n, 256), np.float32)
+        raw, dense = weights(f, m, 256)
+        check(f, matmul(f, raw, x), expected(f, x, dense))
+
+
+@pytest.mark.parametrize("m", [1, 3, 4])
+def test_few_dense_rows(m):
+    f = formats.get("f32")
+    for n in (1, 9, 50):
+        x = np.random.default_rng(n).standard_normal((n, 64), np.float32)
+        raw, dense = weights(f, m, 64)
+        check(f, matmul(f, raw, x), expected(f, x, dense))
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q4_k_r4", "f16"])
+def test_gate_is_fused(name):
+    f = formats.get(name)
+    (up, dense_up), (gate, dense_gate) = weights(f, 32, 256, 1), weights(f, 32, 256, 2)
+    for n in (1, 4, 80):
+        x = np.random.default_rng(n).standard_normal((n, 256), np.float32)
+        g = expected(f, x, dense_gate)
+        check(f, matmul(f, up, x, gate), expected(f, x, dense_up) * g / (1 + np.exp(-g)), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["q8_0", "q6_k", "f32", "iq4_xs_r8"])
+@pytest.mark.parametrize("n", [1, 3, 200])
+def test_experts(name, n):
+    f, rng = formats.get(name), np.random.default_rng(n)
+    experts, slots, m, k = 5, 2, 32, 256
+    pairs = [weights(f, m, k, e) for e in range(experts)]
+    x = rng.standard_normal((n, k), np.float32)
+    ids = np.stack([rng.permutation(experts)[:slots] for _ in range(n)]).astype(np.int32)
+    got = matmul_experts(f, np.stack([raw for raw, _ in pairs]), x, ids)
+    want = np.stack([[expected(f, x[t : t + 1], pairs[e][1])[0] for e in ids[t]] for t in range(n)])
+    check(f, got, want)
