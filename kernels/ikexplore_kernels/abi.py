@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, types, typeof
+from numba import carray, cfunc, typeof, types
 from numba.extending import intrinsic
 
 from ._cache import cache_in, inner, ops_folder
@@ -51,6 +51,53 @@ def longs(address, n):
 def octets(address, n):
     """uint8[n] at a raw address."""
     return carray(_pointer(address), (n,), np.uint8)
+
+
+def _make_get(kind, llvm_type, doc):
+    """An intrinsic that loads one number at address + offset; much cheaper to compile than an array's item."""
+    @intrinsic
+    def get(typingctx, address, offset):
+        def codegen(context, b, sig, args):
+            return b.load(b.inttoptr(b.add(*args), llvm_type.as_pointer()), align=1)
+        return kind(types.int64, types.int64), codegen
+    get.__doc__ = doc
+    return get
+
+
+def _make_put(kind, llvm_type, doc):
+    @intrinsic
+    def put(typingctx, address, offset, value):
+        def codegen(context, b, sig, args):
+            b.store(args[2], b.inttoptr(b.add(args[0], args[1]), llvm_type.as_pointer()), align=1)
+            return context.get_dummy_value()
+        return types.void(types.int64, types.int64, kind), codegen
+    put.__doc__ = doc
+    return put
+
+
+get_f32 = _make_get(types.float32, ir.FloatType(), "float32 at address + offset bytes.")
+get_i32 = _make_get(types.int32, ir.IntType(32), "int32 at address + offset bytes.")
+get_i64 = _make_get(types.int64, _I64, "int64 at address + offset bytes.")
+get_u8 = _make_get(types.uint8, ir.IntType(8), "uint8 at address + offset bytes.")
+put_f32 = _make_put(types.float32, ir.FloatType(), "Store a float32 at address + offset bytes.")
+put_i32 = _make_put(types.int32, ir.IntType(32), "Store an int32 at address + offset bytes.")
+put_i64 = _make_put(types.int64, _I64, "Store an int64 at address + offset bytes.")
+put_u8 = _make_put(types.uint8, ir.IntType(8), "Store a uint8 at address + offset bytes.")
+put_u16 = _make_put(types.uint16, ir.IntType(16), "Store a uint16 at address + offset bytes.")
+
+
+@inner
+def fill_f32(address, n, value):
+    """n float32 of one value."""
+    for i in range(n):
+        put_f32(address, 4 * i, value)
+
+
+@inner
+def fill_i64(address, n, value):
+    """n int64 of one value."""
+    for i in range(n):
+        put_i64(address, 8 * i, value)
 
 
 @intrinsic

@@ -13,8 +13,8 @@ One quantization serves every product that reads the tensor; only ``s`` differs 
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, floats, ints, longs
-from .simd import *  # noqa: F403
+from .abi import arg, fill_f32, floats, get_i32, get_i64, ints, put_f32, put_i32
+from .simd import *
 
 _MAGIC = np.float32(12582912)  # 1.5 * 2**23: adding it leaves the rounded integer in the low bits
 
@@ -31,17 +31,17 @@ def _quantize_row(x, k, q, sums, d, step):
         second = to_i8x16(as_i32x16(fma(high, inv, magic)))
         store_i8x16(q, b * 32, first)
         store_i8x16(q, b * 32 + 16, second)
-        floats(d + b * step, 1)[0] = top / np.float32(127)
-        ints(sums + 8 * b, 2)[0] = vsum(to_i32x16(first))
-        ints(sums + 8 * b, 2)[1] = vsum(to_i32x16(second))
+        put_f32(d, b * step, top / np.float32(127))
+        put_i32(sums, 8 * b, vsum(to_i32x16(first)))
+        put_i32(sums, 8 * b + 4, vsum(to_i32x16(second)))
 
 
 @inner
 def _clear_row(k, q, sums, d, step):
-    ints(q, k // 4)[:] = 0
-    ints(sums, k // 16)[:] = 0
+    fill_f32(q, k // 4, np.float32(0))
+    fill_f32(sums, k // 16, np.float32(0))
     for b in range(k // 32):
-        floats(d + b * step, 1)[0] = 0
+        put_f32(d, b * step, np.float32(0))
 
 
 @inner
@@ -57,29 +57,28 @@ def _interleave(rows, k, width, q):
 @inner
 def _offsets(bias, sub, sums, d, s, k, width):
     """The array s of one weight format (bias < 0: a format with minima) from the sums of 16, int32 [width, k / 16]."""
-    raw, out, outf, scale = ints(sums, width * k // 16), ints(s, width * k // sub), floats(s, width * k // sub), \
-        floats(d, width * k // 32)
     for c in range(width):
         for b in range(k // sub):
+            at = 4 * (c * (k // 16) + b * sub // 16)
+            total = np.int64(get_i32(sums, at))
             if sub == 32:
-                total = raw[c * (k // 16) + 2 * b] + raw[c * (k // 16) + 2 * b + 1]
-            else:
-                total = raw[c * (k // 16) + b]
+                total += get_i32(sums, at + 4)
             if bias < 0:
-                outf[b * width + c] = total * scale[b * sub // 32 * width + c]
+                put_f32(s, 4 * (b * width + c), np.float32(total * floats(d, width * k // 32)[b * sub // 32 * width + c]))
             else:
-                out[b * width + c] = -bias * total
+                put_i32(s, 4 * (b * width + c), np.int32(-bias * total))
 
 
 @inner
 def _tile(record, t, width, k, rows):
     q, d = arg(record, 4) + t * k * width, arg(record, 5) + t * (k // 32) * width * 4
-    columns = longs(arg(record, 0) + t * width * 8, width)
+    columns = arg(record, 0) + t * width * 8
     sums = rows + width * k
     for c in range(width):
         to = q if width == 1 else rows + c * k
-        if columns[c] != 0:
-            _quantize_row(columns[c], k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
+        x = get_i64(columns, 8 * c)
+        if x != 0:
+            _quantize_row(x, k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
         else:
             _clear_row(k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
     if width > 1:
@@ -95,7 +94,7 @@ def tiles_of(record, chunk, chunks):
     """This chunk's range of tiles; their number is argument 1, or with experts the end of the table (argument 8)."""
     tiles = arg(record, 1)
     if arg(record, 8) != 0:
-        tiles = longs(arg(record, 8), 1)[0]
+        tiles = get_i64(arg(record, 8), 0)
     return tiles * chunk // chunks, tiles * (chunk + 1) // chunks
 
 
@@ -119,10 +118,10 @@ def gather(a, b, record, chunk, chunks, thread):
     first, last = tiles_of(record, chunk, chunks)
     for t in range(first, last):
         out = floats(arg(record, 4) + t * k * width * 4, k * width)
-        columns = longs(arg(record, 0) + t * width * 8, width)
         for c in range(width):
-            if columns[c] != 0:
-                x = floats(columns[c], k)
+            column = get_i64(arg(record, 0), (t * width + c) * 8)
+            if column != 0:
+                x = floats(column, k)
                 for j in range(k):
                     out[j * width + c] = x[j]
             else:

@@ -10,10 +10,10 @@ import math
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, argf, floats, longs
+from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
 from .cache_rows import row16
 from .mathv import vexp
-from .simd import *  # noqa: F403
+from .simd import *
 
 BLOCK = 64
 
@@ -22,21 +22,11 @@ BLOCK = 64
 def _keys(q, k, stride, size, count, out):
     """count rows at k to float32 [4, size, 16] at out: 16 rows side by side; beyond count the last row again."""
     for g in range(4):
-        r = g * 16
         for i in range(0, size, 16):
-            v = transpose16((
-                row16(q, k + min(r, count - 1) * stride, i), row16(q, k + min(r + 1, count - 1) * stride, i),
-                row16(q, k + min(r + 2, count - 1) * stride, i), row16(q, k + min(r + 3, count - 1) * stride, i),
-                row16(q, k + min(r + 4, count - 1) * stride, i), row16(q, k + min(r + 5, count - 1) * stride, i),
-                row16(q, k + min(r + 6, count - 1) * stride, i), row16(q, k + min(r + 7, count - 1) * stride, i),
-                row16(q, k + min(r + 8, count - 1) * stride, i), row16(q, k + min(r + 9, count - 1) * stride, i),
-                row16(q, k + min(r + 10, count - 1) * stride, i),
-                row16(q, k + min(r + 11, count - 1) * stride, i),
-                row16(q, k + min(r + 12, count - 1) * stride, i),
-                row16(q, k + min(r + 13, count - 1) * stride, i),
-                row16(q, k + min(r + 14, count - 1) * stride, i),
-                row16(q, k + min(r + 15, count - 1) * stride, i)))
-            store_tuple(v, out + (g * size + i) * 64)
+            to = out + (g * size + i) * 64
+            for r in range(16):
+                store_f32x16(to, r * 64, row16(q, k + min(g * 16 + r, count - 1) * stride, i))
+            store_tuple(transpose16(load_tuple16(to)), to)
 
 
 @inner
@@ -48,8 +38,9 @@ def _values(q, v, stride, size, count, out):
 
 
 @inner
-def _column(s, seen, scale, top, total, c, p):
-    """Softmax of one column: scores at s (16 per 64 TILE bytes); top[c], total[c] are carried; p[kv, TILE] is written.
+def _column(s, seen, scale, state, c, p):
+    """Softmax of one column: scores at s (16 per 64 TILE bytes); its maximum and sum at ``state`` are carried;
+    p[kv, TILE] is written.
 
     Returns the factor for what was summed before.
     """
@@ -58,26 +49,25 @@ def _column(s, seen, scale, top, total, c, p):
         x = load_f32x16(s, g * 64 * TILE) * scale
         store_f32x16(s, g * 64 * TILE, x)
         if seen < 16 * g + 16:
-            lanes = floats(s + g * 64 * TILE, 16)
             for l in range(max(0, seen - 16 * g), 16):
-                lanes[l] = -np.inf
+                put_f32(s, g * 64 * TILE + 4 * l, np.float32(-np.inf))
             x = load_f32x16(s, g * 64 * TILE)
         best = vmax(best, x)
-    new = max(vtop(best), top[c])
-    factor = np.float32(math.exp(top[c] - new))
-    top[c] = new
+    old = get_f32(state, 0)
+    new = max(vtop(best), old)
+    factor = np.float32(math.exp(old - new))
+    put_f32(state, 0, new)
     added = splat_f32x16(np.float32(0))
     for g in range(4):
         e = vexp(load_f32x16(s, g * 64 * TILE) - new)
         store_f32x16(s, g * 64 * TILE, e)
-        lanes = floats(s + g * 64 * TILE, 16)
-        out = floats(p + (g * 16 * TILE + c) * 4, 16 * TILE)
         for l in range(16):
-            value = lanes[l] if 16 * g + l < seen else np.float32(0)
-            lanes[l] = value
-            out[l * TILE] = value
+            at = g * 64 * TILE + 4 * l
+            value = get_f32(s, at) if 16 * g + l < seen else np.float32(0)
+            put_f32(s, at, value)
+            put_f32(p, ((g * 16 + l) * TILE + c) * 4, value)
         added = added + load_f32x16(s, g * 64 * TILE)
-    total[c] = total[c] * factor + vsum(added)
+    put_f32(state, 4, get_f32(state, 4) * factor + vsum(added))
     return factor
 
 
@@ -106,21 +96,19 @@ def _accumulate(values, size, count, p, factors, o):
 def _queries(record, head, t0, columns, group, tiles, x):
     """The block's queries to tiles float32 [tiles, size, TILE] at x; padding repeats the last column."""
     size = arg(record, 12)
-    out = floats(x, tiles * size * TILE)
     for c in range(tiles * TILE):
         use = min(c, columns - 1)
         at = arg(record, 0) + (t0 + use // group) * arg(record, 1) + (head * group + use % group) * arg(record, 2)
-        source = floats(at, size)
         for i in range(size):
-            out[(c // TILE * size + i) * TILE + c % TILE] = source[i]
+            put_f32(x, ((c // TILE * size + i) * TILE + c % TILE) * 4, get_f32(at, 4 * i))
 
 
 @inner
-def _results(record, head, t0, columns, group, total, o):
+def _results(record, head, t0, columns, group, state, o):
     size = arg(record, 13)
     for c in range(columns):
         to = arg(record, 9) + (t0 + c // group) * arg(record, 10) + (head * group + c % group) * arg(record, 11)
-        inverse = np.float32(1) / total[c]
+        inverse = np.float32(1) / get_f32(state, 8 * c + 4)
         for i in range(0, size, 16):
             store_f32x16(to, i * 4, load_f32x16(o, ((c // TILE * size + i) * TILE + c % TILE * 16) * 4) * inverse)
 
@@ -134,7 +122,7 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     Chunks: KV heads x blocks of tokens, the blocks of a head side by side. Head sizes are multiples of 16.
     """
     group, block, n = arg(record, 15), arg(record, 16), arg(record, 14)
-    size, size_v, past = arg(record, 12), arg(record, 13), longs(arg(record, 18), 1)[0]
+    size, size_v, past = arg(record, 12), arg(record, 13), get_i64(arg(record, 18), 0)
     blocks = (n + block - 1) // block
     head, t0 = chunk // blocks, chunk % blocks * block
     t1 = min(n, t0 + block)
@@ -147,28 +135,30 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     x = p + BLOCK * TILE * 4
     o = x + tiles * size * TILE * 4
     state = o + tiles * size_v * TILE * 4
-    top, total, factors = floats(state, tiles * TILE), floats(state + tiles * TILE * 4, tiles * TILE), state + tiles * TILE * 8
+    factors = state + tiles * TILE * 8
     _queries(record, head, t0, columns, group, tiles, x)
-    floats(o, tiles * size_v * TILE)[:] = 0
-    top[:] = -np.inf
-    total[:] = 0
+    fill_f32(o, tiles * size_v * TILE, np.float32(0))
+    for c in range(tiles * TILE):
+        put_f32(state, 8 * c, np.float32(-np.inf))
+        put_f32(state, 8 * c + 4, np.float32(0))
     for kv in range(0, past + t1, BLOCK):
         count = min(BLOCK, past + t1 - kv)
         _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
         _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
         for t in range(tiles):
             _scores(keys, size, x + t * size * TILE * 4, s)
-            scale = floats(factors, TILE)
             for c in range(TILE):
                 use = min(t * TILE + c, columns - 1)
                 seen = max(0, min(BLOCK, past + t0 + use // group + 1 - kv))
-                scale[c] = np.float32(1)
+                factor = np.float32(1)
                 if seen > 0:
-                    scale[c] = _column(s + c * 64, seen, argf(record, 17), top[t * TILE:], total[t * TILE:], c, p)
+                    factor = _column(s + c * 64, seen, argf(record, 17), state + 8 * (t * TILE + c), c, p)
                 else:
-                    floats(p, BLOCK * TILE)[c::TILE] = 0
+                    for r in range(count):
+                        put_f32(p, (r * TILE + c) * 4, np.float32(0))
+                put_f32(factors, 4 * c, factor)
             _accumulate(values, size_v, count, p, factors, o + t * size_v * TILE * 4)
-    _results(record, head, t0, columns, group, total, o)
+    _results(record, head, t0, columns, group, state, o)
 
 
 def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:

@@ -3,7 +3,7 @@
 from numba.extending import overload
 
 from .formats.base import FormatType, widen
-from .simd import *  # noqa: F403
+from .simd import *
 
 
 def row16(q, row, i):

@@ -8,12 +8,13 @@ import numpy as np
 from numba.extending import overload
 
 from ._cache import inner
-from .abi import arg, floats, longs
+from .abi import arg, get_f32, get_i64, put_f32
 from .cache_rows import row16
 from .formats import get
 from .formats.base import columns, widen
 from .product import gate_up, put, share
-from .simd import *  # noqa: F403
+from .simd import *
+
 
 @inner
 def _dot(q, w, k, x):
@@ -44,34 +45,22 @@ def _expand(q, w, stride, k, row, m, out):
 
 
 def _one_column_rows(q, w, stride, k, x, row, m, out):
-    values = floats(out, 16)
     for r in range(min(16, m - row)):
-        values[r] = _dot(q, w + (row + r) * stride, k, x)
+        put_f32(out, 4 * r, _dot(q, w + (row + r) * stride, k, x))
 
 
 def _one_column_interleaved(q, w, stride, k, x, row, m, out):
     acc = splat_f32x16(np.float32(0))
-    xs = floats(x, k)
     for i in range(k):
-        acc = fma(columns(q, w, row * stride, i), splat_f32x16(xs[i]), acc)
+        acc = fma(columns(q, w, row * stride, i), splat_f32x16(get_f32(x, 4 * i)), acc)
     store_f32x16(out, 0, acc)
-
-
-@inner
-def _row(q, w, stride, row, m, r, i):
-    return widen(q, w + min(row + r, m - 1) * stride, 0, 0, i)
 
 
 def _expand_rows(q, w, stride, k, row, m, out):
     for i in range(0, k, 16):
-        v = transpose16((
-            _row(q, w, stride, row, m, 0, i), _row(q, w, stride, row, m, 1, i), _row(q, w, stride, row, m, 2, i),
-            _row(q, w, stride, row, m, 3, i), _row(q, w, stride, row, m, 4, i), _row(q, w, stride, row, m, 5, i),
-            _row(q, w, stride, row, m, 6, i), _row(q, w, stride, row, m, 7, i), _row(q, w, stride, row, m, 8, i),
-            _row(q, w, stride, row, m, 9, i), _row(q, w, stride, row, m, 10, i), _row(q, w, stride, row, m, 11, i),
-            _row(q, w, stride, row, m, 12, i), _row(q, w, stride, row, m, 13, i), _row(q, w, stride, row, m, 14, i),
-            _row(q, w, stride, row, m, 15, i)))
-        store_tuple(v, out + i * 64)
+        for r in range(16):
+            store_f32x16(out + i * 64, r * 64, widen(q, w + min(row + r, m - 1) * stride, 0, 0, i))
+        store_tuple(transpose16(load_tuple16(out + i * 64)), out + i * 64)
 
 
 def _expand_interleaved(q, w, stride, k, row, m, out):
@@ -106,16 +95,16 @@ def _wide_groups(q, record, w, w2, g, last, t0, t1, spill):
     wa, wb = spill + 128 * TILE, spill + 128 * TILE + 64 * k
     row = g * 16
     row2 = row if w2 != 0 else min(g + 1, last - 1) * 16
-    _expand(q, w, stride, k, row, m, wa)
-    _expand(q, w2 if w2 != 0 else w, stride, k, row2, m, wb)
+    for i in range(2):
+        _expand(q, w if i == 0 or w2 == 0 else w2, stride, k, row if i == 0 else row2, m, wa + i * 64 * k)
     for t in range(t0, t1):
         _many_columns(k, wa, wb, arg(record, 6) + t * k * TILE * 4, spill)
         columns = arg(record, 10) + t * TILE * 8
         if w2 != 0:
             gate_up(spill, spill + 64 * TILE, TILE)
-        else:
-            put(spill + 64 * TILE, columns, TILE, row2, min(16, m - row2))
-        put(spill, columns, TILE, row, min(16, m - row))
+        for i in range(1 if w2 != 0 else 2):
+            r = row if i == 0 else row2
+            put(spill + i * 64 * TILE, columns, TILE, r, min(16, m - r))
 
 
 def dense_product(q, b, record, chunk, chunks, thread):
@@ -139,9 +128,9 @@ def dense_product(q, b, record, chunk, chunks, thread):
         row = g * 16
         for t in range(t0, t1):
             x = arg(record, 6) + t * k * 4
-            _one_column(q, w, stride, k, x, row, m, spill)
+            for i in range(2 if w2 != 0 else 1):
+                _one_column(q, w if i == 0 else w2, stride, k, x, row, m, spill + 64 * i)
             if w2 != 0:
-                _one_column(q, w2, stride, k, x, row, m, spill + 64)
                 gate_up(spill, spill + 64, 1)
             put(spill, arg(record, 10) + t * 8, 1, row, min(16, m - row))
 
@@ -161,16 +150,16 @@ def strided_product(q, b, record, chunk, chunks, thread):
     """
     k, m, n, heads = arg(record, 9), arg(record, 10), arg(record, 11), arg(record, 12)
     if arg(record, 14) != 0:
-        m = min(m, longs(arg(record, 14), 1)[0])
+        m = min(m, get_i64(arg(record, 14), 0))
     if arg(record, 15) != 0:
-        k = min(k, (longs(arg(record, 15), 1)[0] + 15) // 16 * 16)
+        k = min(k, (get_i64(arg(record, 15), 0) + 15) // 16 * 16)
     for i in range(heads * n * chunk // chunks, heads * n * (chunk + 1) // chunks):
         h, j = i // n, i % n
         w = arg(record, 0) + h // arg(record, 13) * arg(record, 2)
         x = arg(record, 3) + j * arg(record, 4) + h * arg(record, 5)
-        y = floats(arg(record, 6) + j * arg(record, 7) + h * arg(record, 8), m)
+        y = arg(record, 6) + j * arg(record, 7) + h * arg(record, 8)
         for r in range(m):
             acc = splat_f32x16(np.float32(0))
             for c in range(0, k, 16):
                 acc = fma(row16(q, w + r * arg(record, 1), c), load_f32x16(x, 4 * c), acc)
-            y[r] = vsum(acc)
+            put_f32(y, 4 * r, vsum(acc))

@@ -5,7 +5,7 @@ import numpy as np
 from ._cache import inner
 from .abi import arg, floats, ints
 from .mathv import vsilu
-from .simd import *  # noqa: F403
+from .simd import *
 
 ADD, MUL, DIV, SILU_MUL = range(4)
 
@@ -53,7 +53,8 @@ def multi_add(a, b, record, chunk, chunks, thread):
     n, tokens = arg(record, 7), arg(record, 8)
     for t in range(tokens * chunk // chunks, tokens * (chunk + 1) // chunks):
         y = floats(arg(record, 6) + t * n * 4, n)
-        y[:] = 0
+        for j in range(n):
+            y[j] = 0
         for s in range(arg(record, 3)):
             x = floats(arg(record, 0) + t * arg(record, 1) + s * arg(record, 2), n)
             w = np.float32(1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._cache import inner
-from .simd import *  # noqa: F403
+from .simd import *
 
 _LOG2E, _MAGIC = np.float32(1.44269504), np.float32(12582912)  # 1.5 * 2**23 rounds when it is added
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)

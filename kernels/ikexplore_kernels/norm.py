@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, argf, floats, ints, longs
-from .mathv import vexp
-from .simd import *  # noqa: F403
+from .abi import arg, argf, floats, get_i64, ints
 
 
 @inner
@@ -50,7 +48,7 @@ def soft_max(a, b, record, chunk, chunks, thread):
         x, y = floats(arg(record, 0) + i * n * 4, n), floats(arg(record, 1) + i * n * 4, n)
         seen = n
         if arg(record, 6) != 0:
-            seen = min(n, longs(arg(record, 6), 1)[0] + i % ne1 + 1)
+            seen = min(n, get_i64(arg(record, 6), 0) + i % ne1 + 1)
         top = np.float32(-np.inf)
         for j in range(seen):
             top = max(top, x[j] * scale)

@@ -9,10 +9,10 @@ weights unpacked anew for each; many tiles, by way of expanded weights in scratc
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, floats, ints, longs
+from .abi import arg, get_f32, get_i32, get_i64, put_f32
 from .formats.base import block_bytes16, halves, has_min, unpack
 from .mathv import vsilu
-from .simd import *  # noqa: F403
+from .simd import *
 
 AHEAD = 8192  # how far one column asks for memory before it needs it; more than the hardware does by itself
 FEW = 6  # up to so many tiles, unpacking for each beats going through expanded weights
@@ -28,9 +28,9 @@ def one_column(q, w, base, stride, k, x, d, s):
             prefetch(w, base + b * block_bytes16(q) + i + AHEAD)
         first = second = splat_i32x16(np.int32(0))
         if not has_min(q):
-            first = splat_i32x16(ints(s, 2 * b + 1)[2 * b] if halves(q) else ints(s, b + 1)[b])
+            first = splat_i32x16(get_i32(s, 8 * b if halves(q) else 4 * b))
             if halves(q):
-                second = splat_i32x16(ints(s, 2 * b + 2)[2 * b + 1])
+                second = splat_i32x16(get_i32(s, 8 * b + 4))
         o = b * 32
         first = dpbusd(first, v[0], bcast4(x, o))
         second = dpbusd(second, v[4], bcast4(x, o + 16))
@@ -40,16 +40,16 @@ def one_column(q, w, base, stride, k, x, d, s):
         second = dpbusd(second, v[6], bcast4(x, o + 24))
         first = dpbusd(first, v[3], bcast4(x, o + 12))
         second = dpbusd(second, v[7], bcast4(x, o + 28))
-        dx = floats(d, b + 1)[b]
+        dx = get_f32(d, 4 * b)
         if halves(q):
             acc = fma(to_f32x16(first), s0 * dx, acc)
             acc = fma(to_f32x16(second), s1 * dx, acc)
             if has_min(q):
-                acc = acc - m0 * floats(s, 2 * b + 1)[2 * b] - m1 * floats(s, 2 * b + 2)[2 * b + 1]
+                acc = acc - m0 * get_f32(s, 8 * b) - m1 * get_f32(s, 8 * b + 4)
         else:
             acc = fma(to_f32x16(first + second), s0 * dx, acc)
             if has_min(q):
-                acc = acc - m0 * floats(s, b + 1)[b]
+                acc = acc - m0 * get_f32(s, 4 * b)
     return acc
 
 
@@ -137,14 +137,13 @@ def many_columns(q, k, part, other, x, d, s, spill):
 def put(spill, columns, count, row, lanes):
     """Columns' 16 values, 64 bytes apart at spill, to the columns' addresses + 4 row; address 0 is padding."""
     for c in range(count):
-        to = longs(columns, c + 1)[c]
+        to = get_i64(columns, 8 * c)
         if to != 0:
             if lanes == 16:
                 store_f32x16(to, 4 * row, load_f32x16(spill, 64 * c))
             else:
-                out, values = floats(to + 4 * row, lanes), floats(spill + 64 * c, lanes)
                 for r in range(lanes):
-                    out[r] = values[r]
+                    put_f32(to, 4 * (row + r), get_f32(spill, 64 * c + 4 * r))
 
 
 @inner
@@ -157,17 +156,18 @@ def gate_up(spill, gate, count):
 @inner
 def one_group(q, w, w2, base, stride, k, x, d, s, spill):
     """One column, 16 rows, with w2 fused in as the gate when there is one."""
-    store_f32x16(spill, 0, one_column(q, w, base, stride, k, x, d, s))
+    for i in range(2 if w2 != 0 else 1):
+        store_f32x16(spill, 64 * i, one_column(q, w if i == 0 else w2, base, stride, k, x, d, s))
     if w2 != 0:
-        store_f32x16(spill, 64, one_column(q, w2, base, stride, k, x, d, s))
         gate_up(spill, spill + 64, 1)
 
 
 @inner
 def few_group(q, w, w2, base, stride, k, x, d, s, spill):
-    store_tuple(few_columns(q, w, base, stride, k, x, d, s), spill)
+    """One tile of columns, 16 rows, with w2 fused in as the gate when there is one."""
+    for i in range(2 if w2 != 0 else 1):
+        store_tuple(few_columns(q, w if i == 0 else w2, base, stride, k, x, d, s), spill + i * 64 * TILE)
     if w2 != 0:
-        store_tuple(few_columns(q, w2, base, stride, k, x, d, s), spill + 64 * TILE)
         gate_up(spill, spill + 64 * TILE, TILE)
 
 
@@ -181,8 +181,9 @@ def wide_groups(q, record, w, w2, g, last, t0, t1, spill, rows):
     other = (part[0] + size, part[1] + size, part[2] + size)
     row = start_row(g, m)
     row2 = row if w2 != 0 else start_row(min(g + 1, last - 1), m)
-    expand(q, w, row * stride, stride, k, part[0], part[1], part[2])
-    expand(q, w2 if w2 != 0 else w, row2 * stride, stride, k, other[0], other[1], other[2])
+    for i in range(2):
+        at = w + row * stride if i == 0 else (w2 if w2 != 0 else w) + row2 * stride
+        expand(q, at, 0, stride, k, part[0] + i * size, part[1] + i * size, part[2] + i * size)
     lanes = min(16, m)
     for t in range(t0, t1):
         x, d = arg(record, 6) + t * k * TILE, arg(record, 7) + t * (k // 32) * TILE * 4
@@ -191,9 +192,8 @@ def wide_groups(q, record, w, w2, g, last, t0, t1, spill, rows):
         many_columns(q, k, part, other, x, d, s, spill)
         if w2 != 0:
             gate_up(spill, spill + 64 * TILE, TILE)
-        else:
-            put(spill + 64 * TILE, columns, TILE, row2, lanes)
-        put(spill, columns, TILE, row, lanes)
+        for i in range(1 if w2 != 0 else 2):
+            put(spill + i * 64 * TILE, columns, TILE, row if i == 0 else row2, lanes)
 
 
 @inner
@@ -209,8 +209,7 @@ def share(record, chunk):
     expert, part = chunk // parts, chunk % parts
     t0, t1 = 0, arg(record, 9)
     if arg(record, 13) != 0:
-        table = longs(arg(record, 13), arg(record, 14) + 1)
-        t0, t1 = table[expert], table[expert + 1]
+        t0, t1 = get_i64(arg(record, 13), 8 * expert), get_i64(arg(record, 13), 8 * expert + 8)
     return expert, groups * part // parts, groups * (part + 1) // parts, t0, t1
 
 

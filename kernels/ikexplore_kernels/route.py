@@ -1,6 +1,6 @@
 """Which expert works on which token: from the router's choice to tiles of columns, one list per expert."""
 
-from .abi import arg, ints, longs
+from .abi import arg, fill_i64, ints, longs
 
 
 def route(a, b, record, chunk, chunks, thread):
@@ -13,7 +13,7 @@ def route(a, b, record, chunk, chunks, thread):
     """
     stride, slots, tokens, experts, width = arg(record, 1), arg(record, 2), arg(record, 3), arg(record, 4), arg(record, 5)
     table, fill = longs(arg(record, 12), experts + 1), longs(arg(record, 15), experts)
-    fill[:] = 0
+    fill_i64(arg(record, 15), experts, 0)
     for t in range(tokens):
         chosen = ints(arg(record, 0) + t * stride, slots)
         for s in range(slots):
@@ -24,8 +24,8 @@ def route(a, b, record, chunk, chunks, thread):
         fill[e] = table[e] * width
     n = table[experts] * width
     sources, results = longs(arg(record, 13), n), longs(arg(record, 14), n)
-    sources[:] = 0
-    results[:] = 0
+    fill_i64(arg(record, 13), n, 0)
+    fill_i64(arg(record, 14), n, 0)
     for t in range(tokens):
         chosen = ints(arg(record, 0) + t * stride, slots)
         for s in range(slots):

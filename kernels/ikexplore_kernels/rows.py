@@ -3,9 +3,9 @@
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, floats, ints, longs, octets
+from .abi import arg, floats, get_f32, get_i32, get_i64, get_u8, ints, put_f32, put_u8, put_u16
 from .formats.base import bias, has_min, unpack, widen
-from .simd import *  # noqa: F403
+from .simd import *
 
 F32, F16, BF16, Q8_0 = range(4)
 
@@ -16,11 +16,11 @@ def _decode_block(q, w, base, stride, b, lane, scratch, y):
     s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
     store_tuple((s0, s1, m0, m1), scratch)
     store_tuple(v, scratch + 256)
-    scales, codes = floats(scratch, 64), octets(scratch + 256, 512)
     for j in range(32):
         h = j // 16
-        x = scales[16 * h + lane] * np.float32(np.int32(codes[j // 4 * 64 + lane * 4 + j % 4]) - bias(q))
-        y[j] = x - scales[32 + 16 * h + lane] if has_min(q) else x
+        code = np.int32(get_u8(scratch, 256 + j // 4 * 64 + lane * 4 + j % 4)) - bias(q)
+        x = get_f32(scratch, 64 * h + 4 * lane) * np.float32(code)
+        put_f32(y, 4 * j, np.float32(x - get_f32(scratch, 128 + 64 * h + 4 * lane)) if has_min(q) else x)
 
 
 def get_rows(q, b, record, chunk, chunks, thread):
@@ -32,7 +32,7 @@ def get_rows(q, b, record, chunk, chunks, thread):
     for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
         first = max(0, min(numbers[i] // 16 * 16, m - 16))
         for j in range(k // 32):
-            y = floats(arg(record, 6) + (i * k + j * 32) * 4, 32)
+            y = arg(record, 6) + (i * k + j * 32) * 4
             _decode_block(q, arg(record, 0), first * stride, stride, j, numbers[i] - first, scratch, y)
 
 
@@ -99,29 +99,24 @@ def _brain(bits):
 @inner
 def _store_16(kind, x, y, n, step):
     """float32[n] at x to two-byte numbers at y, y + step, ..."""
-    bits = ints(x, n)
     for j in range(n):
-        wide = np.int64(bits[j]) & 0xFFFFFFFF
-        value = _half(wide) if kind == 1 else _brain(wide)
-        out = octets(y + j * step, 2)
-        out[0], out[1] = value & 255, (value >> 8) & 255
+        wide = np.int64(get_i32(x, 4 * j)) & 0xFFFFFFFF
+        put_u16(y, j * step, np.uint16(_half(wide) if kind == 1 else _brain(wide)))
 
 
 @inner
 def _store_q8_0(x, y, n):
     """float32[n] at x to Q8_0 blocks at y: half(max / 127), then 32 codes."""
-    values = floats(x, n)
     for b in range(n // 32):
         top = np.float32(0)
+        for j in range(32 * b, 32 * b + 32):
+            top = max(top, abs(get_f32(x, 4 * j)))
+        d = top / np.float32(127)
+        put_f32(y, 34 * b + 2, d)  # its bits, until the codes take the place
+        put_u16(y, 34 * b, np.uint16(_half(np.int64(get_i32(y, 34 * b + 2)))))
+        inverse = np.float32(1) / d if top > 0 else np.float32(0)
         for j in range(32):
-            top = max(top, abs(values[32 * b + j]))
-        d = np.zeros(1, np.float32)
-        d[0] = top / np.float32(127)
-        inverse = np.float32(1) / d[0] if top > 0 else np.float32(0)
-        _store_16(1, d.ctypes.data, y + 34 * b, 1, 2)
-        out = octets(y + 34 * b + 2, 32)
-        for j in range(32):
-            out[j] = np.uint8(np.int32(round(values[32 * b + j] * inverse)))
+            put_u8(y, 34 * b + 2 + j, np.uint8(np.int32(round(get_f32(x, 128 * b + 4 * j) * inverse))))
 
 
 def store(a, b, record, chunk, chunks, thread):
@@ -129,11 +124,12 @@ def store(a, b, record, chunk, chunks, thread):
     row of y, 6 bytes from number to number of y (two-byte types only), 7 type (F32, F16, BF16, Q8_0), 8 address of
     past (int64), 9 bytes of y per position before it."""
     n, rows, kind = arg(record, 2), arg(record, 3), arg(record, 7)
-    base = arg(record, 4) + longs(arg(record, 8), 1)[0] * arg(record, 9)
+    base = arg(record, 4) + get_i64(arg(record, 8), 0) * arg(record, 9)
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
         x, y = arg(record, 0) + i * arg(record, 1), base + i * arg(record, 5)
         if kind == 0:
-            floats(y, n)[:] = floats(x, n)
+            for j in range(n):
+                put_f32(y, 4 * j, get_f32(x, 4 * j))
         elif kind == 3:
             _store_q8_0(x, y, n)
         else:

@@ -133,3 +133,17 @@ def tile_scaled(typingctx, like, address, x):
             items.append(b.fmul(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4), scale))
         return _pack(b, args[0].type, items)
     return like(like, types.int64, types.int64), codegen
+
+
+@intrinsic
+def load_tuple16(typingctx, address):
+    """Sixteen f32x16, 64 bytes each, one after the other."""
+    out = types.UniTuple(f32x16, 16)
+
+    def codegen(context, b, sig, args):
+        items = []
+        for i in range(16):
+            at = b.add(args[0], ir.Constant(args[0].type, 64 * i))
+            items.append(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4))
+        return _pack(b, context.get_value_type(out), items)
+    return out(types.int64), codegen

@@ -19,7 +19,8 @@ Memory is an array (the index counts its items) or a raw address, an int64 (the 
 """
 import operator
 
-from llvmlite import binding as llvm, ir
+from llvmlite import binding as llvm
+from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature

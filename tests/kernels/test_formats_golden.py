@@ -1,0 +1,82 @@
+"""Formats against the reference's own bytes and values (tests/data/formats: what its quantizer made of 16 x 512 weights)."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from ikexplore_kernels import formats
+
+COLUMNS = 512
+
+
+@pytest.fixture(scope="module")
+def golden(data):
+    facts = json.loads((data / "formats" / "golden.json").read_text())["types"]
+    with np.load(data / "formats" / "golden.npz") as arrays:
+        return dict(arrays), facts
+
+
+def known(quantized=False):
+    """Names of the formats that the reference wrote; f32 is trivial and bf16_r16 only exists in memory."""
+    names = [n for n in formats.names() if n not in ("f32", "bf16_r16")]
+    return [n for n in names if not (quantized and formats.get(n).dense)]
+
+
+def errors(values, src, imatrix):
+    e, x, w = (values.astype(np.float64) - src) ** 2, src.astype(np.float64) ** 2, imatrix.astype(np.float64)
+    return np.sqrt(e.sum() / x.sum()), np.sqrt((w * e).sum() / (w * x).sum())
+
+
+@pytest.mark.parametrize("which", ["plain", "imatrix"])
+@pytest.mark.parametrize("name", known())
+def test_decode_equals_the_reference_bit_for_bit(golden, name, which):
+    arrays, facts = golden
+    values = formats.get(name).decode(arrays[f"{name}/{which}"], COLUMNS)
+    assert hashlib.sha256(values.tobytes()).hexdigest() == facts[name][which]["sha256"]
+
+
+@pytest.mark.parametrize("name", [n for n in known() if formats.get(n).base])
+def test_repack_equals_the_reference_byte_for_byte(golden, name):
+    arrays, _ = golden
+    f = formats.get(name)
+    for which in ("plain", "imatrix"):
+        plain, mixed = arrays[f"{f.base.name}/{which}"], arrays[f"{name}/{which}"]
+        np.testing.assert_array_equal(f.base.repack(plain, COLUMNS), mixed)
+        np.testing.assert_array_equal(f.repack(plain, COLUMNS), mixed)
+        np.testing.assert_array_equal(f.unrepack(mixed, COLUMNS), plain)
+
+
+@pytest.mark.parametrize("name", ["f16", "bf16", "q8_0", "q8_0_r8"])
+def test_encode_equals_the_reference_byte_for_byte_where_it_only_rounds(golden, name):
+    arrays, _ = golden
+    np.testing.assert_array_equal(formats.get(name).encode(arrays["src"]), arrays[f"{name}/plain"])
+
+
+@pytest.mark.parametrize("name", [n for n in known(quantized=True) if not formats.get(n).base])
+def test_encode_is_as_good_as_the_reference(golden, name):
+    arrays, facts = golden
+    src, imatrix, f = arrays["src"], arrays["imatrix"], formats.get(name)
+    plain, _ = errors(f.decode(f.encode(src), COLUMNS), src, imatrix)
+    assert plain <= facts[name]["plain"]["rmse"] * (1 + 1e-6)
+    both, weighted = errors(f.decode(f.encode(src, imatrix), COLUMNS), src, imatrix)
+    assert weighted <= facts[name]["imatrix"]["weighted_rmse"] * (1 + 1e-6)
+    assert both <= facts[name]["imatrix"]["rmse"] * 1.005  # not what is asked for, but should not suffer either
+
+
+@pytest.mark.parametrize("name", [n for n in known() if formats.get(n).base])
+def test_encode_of_an_interleaved_type_is_the_repacked_plain_one(golden, name):
+    arrays, _ = golden
+    f = formats.get(name)
+    plain = f.base.encode(arrays["src"], arrays["imatrix"])
+    np.testing.assert_array_equal(f.encode(arrays["src"], arrays["imatrix"]), f.base.repack(plain, COLUMNS))
+
+
+@pytest.mark.shared
+def test_all_values_of_the_whole_reference_set(shared):
+    with np.load(shared / "golden" / "quants.npz") as arrays:
+        found = {key.split("/")[0].lower(): key.split("/")[0] for key in arrays.files}
+        for name in known():
+            for which in ("plain", "imatrix"):
+                data, values = (arrays[f"{found[name]}/{which}/{part}"] for part in ("bytes", "values"))
+                np.testing.assert_array_equal(formats.get(name).decode(data, COLUMNS), values, err_msg=name)
