@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ikexplore_kernels import attention, dense, elementwise, norm, product, route, rows, tiles
+from ikexplore_kernels import attention, attention_one, dense, elementwise, norm, product, route, rows, tiles
 
 from ..errors import ModelError
 from .lower import At, Lowering, Tiles, offset_kind
@@ -304,20 +304,28 @@ def soft_max(g: Lowering, row: int) -> None:
 @lowers("FLASH_ATTN_EXT")
 def flash_attn_ext(g: Lowering, row: int) -> None:
     q, k, v = g.srcs[row][:3]
-    ne, nb_q, nb_k, nb_v = g.ne(q), g.nb(q), g.nb(k), g.nb(v)
-    size, tokens, heads = ne[:3]
-    size_v, kv_heads = g.ne(v)[0], g.ne(k)[2]
-    group = heads // kv_heads
-    block = max(1, min(tokens, 48 // group))
-    if tokens > 1 and g.threads > 1:  # enough chunks for all
-        block = max(1, min(block, -(-tokens * kv_heads // (4 * g.threads))))
-    scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, block * group))
-    args = [g.at(q), nb_q[1], nb_q[2], g.at(k), nb_k[1], nb_k[2], g.at(v), nb_v[1], nb_v[2],
-            g.at(row), size_v * heads * 4, size_v * 4, size, size_v, tokens, group, block,
-            float(g.graph.params[row]["scale"]), g.inputs.past.ctypes.data, scratch, "scratch"]
     for i in (k, v):
         if g.graph.type[i] not in STORE:
             raise ModelError(f"a KV cache of type {g.graph.type[i]}: this engine has f16, bf16, q8_0 and f32")
+    (size, tokens, heads), nb_q, nb_k, nb_v = g.ne(q)[:3], g.nb(q), g.nb(k), g.nb(v)
+    size_v, kv_heads = g.ne(v)[0], g.ne(k)[2]
+    sources = [g.at(q), nb_q[1], nb_q[2], g.at(k), nb_k[1], nb_k[2], g.at(v), nb_v[1], nb_v[2]]
+    group, scale, past = heads // kv_heads, float(g.graph.params[row]["scale"]), g.inputs.past.ctypes.data
+    if tokens == 1:
+        parts = -(-2 * g.threads // kv_heads) if g.threads > 1 else 1
+        scratch = g.need_scratch(attention_one.part_scratch_bytes(size, size_v))
+        block = g.take(4 * heads * parts * (16 + size_v))
+        args = [*sources, block, parts, 0, size, size_v, 1, group, 1, scale, past, scratch, "scratch"]
+        g.emit(attention_one.attention_part, args, kv_heads * parts, g.format(k), g.format(v))
+        g.emit(attention_one.merge_parts, [block, parts, size_v, heads, g.at(row), size_v * 4])
+        g.give(block)
+        return
+    block = max(1, min(tokens, 48 // group))
+    if g.threads > 1:  # enough chunks for all
+        block = max(1, min(block, -(-tokens * kv_heads // (4 * g.threads))))
+    scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, block * group))
+    args = [*sources, g.at(row), size_v * heads * 4, size_v * 4, size, size_v, tokens, group, block, scale, past,
+            scratch, "scratch"]
     g.emit(attention.flash_attention, args, kv_heads * -(-tokens // block), g.format(k), g.format(v))
 
 

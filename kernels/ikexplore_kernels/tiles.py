@@ -147,3 +147,39 @@ def load_tuple16(typingctx, address):
             items.append(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4))
         return _pack(b, context.get_value_type(out), items)
     return out(types.int64), codegen
+
+
+@intrinsic
+def rows16_fma(typingctx, acc, rows, stride, x):
+    """acc[r] += the 16 floats at rows + r stride, times x, for 16 rows."""
+    def codegen(context, b, sig, args):
+        items, at = [], args[1]
+        for a in _each(b, args[0]):
+            items.append(_emit_fma(b, b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4), args[3], a))
+            at = b.add(at, args[2])
+        return _pack(b, args[0].type, items)
+    return acc(acc, types.int64, types.int64, f32x16), codegen
+
+
+@intrinsic
+def splat16(typingctx, v):
+    """A tuple of 16 times v."""
+    out = types.UniTuple(v, 16)
+
+    def codegen(context, b, sig, args):
+        return _pack(b, context.get_value_type(out), [args[0]] * 16)
+    return out(v), codegen
+
+
+@intrinsic
+def sums16(typingctx, vectors):
+    """f32x16 whose lane r is the sum of vector r, for a tuple of 16: pairs are folded into one, four times."""
+    def codegen(context, b, sig, args):
+        vs = _each(b, args[0])
+        for step in (1, 2, 4, 8):
+            keep = [i if not i & step else 16 + (i ^ step) for i in range(16)]
+            fold = [i | step if not i & step else 16 + i for i in range(16)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), 16), m) for m in (keep, fold)]
+            vs = [b.fadd(*(b.shuffle_vector(p, q, m) for m in masks)) for p, q in zip(vs[::2], vs[1::2])]
+        return vs[0]
+    return f32x16(vectors), codegen

@@ -1,10 +1,11 @@
-"""Formats against the reference's own bytes and values (tests/data/formats: what its quantizer made of 16 x 512 weights)."""
+"""Formats against the reference's own bytes and values: what its quantizer made of 16 x 512 weights."""
 
 import hashlib
 import json
 
 import numpy as np
 import pytest
+
 from ikexplore_kernels import formats
 
 COLUMNS = 512

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive import formats as naive
+
 from ikexplore_kernels import formats
 from ikexplore_kernels.formats import _threads
-from naive import formats as naive
 
 QUANTIZED = [n for n in formats.names() if not formats.get(n).dense]
 ENCODERS = [n for n in QUANTIZED if not formats.get(n).base]

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ikexplore as ikx
 import numpy as np
 import pytest
+
+import ikexplore as ikx
 from ikexplore import qtypes
 from ikexplore_kernels import formats
 
@@ -36,7 +37,7 @@ def test_pairs_point_at_each_other_and_code_is_complete(name):
 
 
 def test_asking_for_sizes_imports_no_numba():
-    code = "import sys, ikexplore as i; q = i.quant('IQ4_KS'); assert q.row_bytes(512) == 276; print('numba' in sys.modules)"
+    code = "import ikexplore as i; assert i.quant('IQ4_KS').row_bytes(512) == 276; print('numba' in sys.modules)"
     roots = [str(ROOT), str(ROOT / "kernels")]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {roots!r}; " + code], capture_output=True, text=True
@@ -112,9 +113,12 @@ def test_bad_input_gets_one_line(call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_the_table_in_the_docs_is_the_registry(data):
-    text = (ROOT / "docs" / "quant-types.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    for line in qtypes.table().splitlines():
-        assert any(row.startswith(line[:-1].rstrip()) for row in rows if row[:4] == line[:4]), line
-    assert len(rows) == len(formats.names()) + 2
+def test_the_table_in_the_docs_is_the_registry():
+    """python -m ikexplore.qtypes prints it; the error is measured, so only about the same."""
+    lines = (ROOT / "docs" / "quant-types.md").read_text().splitlines()
+    written = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    expected = [line.strip("| ").split(" | ") for line in qtypes.table().splitlines()]
+    assert [row[:-1] for row in written if len(row) > 1] == [row[:-1] for row in expected if len(row) > 1]
+    stated = {row[0]: float(row[-1].split()[0]) / 100 for row in written[2:]}
+    for name in ("q4_0", "iq4_ks_r4", "f16"):
+        assert qtypes.encode_error(name) == pytest.approx(stated[name], rel=0.06)

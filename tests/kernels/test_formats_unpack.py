@@ -1,12 +1,16 @@
+# ruff: noqa: F403, F405
 """unpack, widen and columns, the pieces that kernels are made of, against decode."""
+
+import ctypes
 
 import numba
 import numpy as np
 import pytest
+from numba import types
+
 from ikexplore_kernels import formats, jit
 from ikexplore_kernels.formats.base import bias, block_bytes16, columns, halves, has_min, is_dense, unpack, widen
-from ikexplore_kernels.simd import *  # noqa: F403
-from numba import types
+from ikexplore_kernels.simd import *
 
 COLUMNS = 512
 QUANTIZED = [n for n in formats.names() if not formats.get(n).dense]
@@ -77,7 +81,8 @@ def test_a_format_stands_in_the_signature_of_a_cfunc():
 
     compiled = numba.cfunc(types.void(numba.typeof(f), types.int64, types.int64, types.int64))(op)
     out = np.zeros(16, np.float32)
-    compiled.ctypes(0, out.ctypes.data, 0, 3)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_int8, *[ctypes.c_int64] * 3)(compiled.address)
+    call(0, out.ctypes.data, 0, 3)
     assert (out == 11).all()
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ikexplore_kernels import attention, elementwise, norm, rows
+from ikexplore_kernels import attention, attention_one, elementwise, norm, rows
 from ikexplore_kernels.formats import get
 from ikexplore_kernels.program import Instruction
 from kernel_harness import run
@@ -175,5 +175,27 @@ def test_flash_attention(kinds, tokens, past, block, heads, kv_heads, size, size
     run([Instruction(attention.flash_attention, args, kv_heads * -(-tokens // block), fk, fv)])
     dense_k = fk.decode(k, kv_heads * size).reshape(n, kv_heads, size)
     dense_v = fv.decode(v, kv_heads * size_v).reshape(n, kv_heads, size_v)
+    close(y, naive_attention(q, dense_k, dense_v, past, size**-0.5), 2e-6)
+    assert (scratch[:, need:] == 77).all(), "scratch was written beyond its end"
+
+
+@pytest.mark.parametrize("kinds", [("f16", "f16"), ("q8_0", "bf16")])
+@pytest.mark.parametrize("past, parts", [(0, 1), (0, 3), (31, 2), (32, 1), (200, 5)])
+@pytest.mark.parametrize("heads, kv_heads, size, size_v", [(4, 2, 64, 64), (3, 1, 32, 96)])
+def test_attention_of_one_token_in_parts(kinds, past, parts, heads, kv_heads, size, size_v):
+    fk, fv = get(kinds[0]), get(kinds[1])
+    q = RNG.standard_normal((1, heads, size), np.float32)
+    k = fk.encode(RNG.standard_normal((past + 1, kv_heads * size), np.float32))
+    v = fv.encode(RNG.standard_normal((past + 1, kv_heads * size_v), np.float32))
+    y, where = np.zeros((1, heads, size_v), np.float32), np.array([past])
+    partial = np.full((heads, parts, 16 + size_v), np.nan, np.float32)
+    need = attention_one.part_scratch_bytes(size, size_v)
+    scratch = np.full((2, need + 64), 77, np.uint8)
+    args = [at(q), q.strides[0], q.strides[1], at(k), k.strides[0], fk.row_bytes(size), at(v), v.strides[0], fv.row_bytes(size_v),
+            at(partial), parts, 0, size, size_v, 1, heads // kv_heads, 1, size**-0.5, at(where), at(scratch), scratch.shape[1]]
+    run([Instruction(attention_one.attention_part, args, kv_heads * parts, fk, fv),
+         Instruction(attention_one.merge_parts, [at(partial), parts, size_v, heads, at(y), y.strides[1]], 2)])
+    dense_k = fk.decode(k, kv_heads * size).reshape(past + 1, kv_heads, size)
+    dense_v = fv.decode(v, kv_heads * size_v).reshape(past + 1, kv_heads, size_v)
     close(y, naive_attention(q, dense_k, dense_v, past, size**-0.5), 2e-6)
     assert (scratch[:, need:] == 77).all(), "scratch was written beyond its end"

@@ -1,0 +1,222 @@
+"""The command line: thin, one function a command. Exit code 0 done, 1 the question's answer is no, 2 bad input."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import IkexploreError
+
+DONE, NO, BAD, INTERRUPTED = 0, 1, 2, 130
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise IkexploreError(f"{message}; {self.prog} --help shows what there is")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Every bad input is one line on stderr and code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    try:
+        options = _parser().parse_args(words[:cut])
+        options.flags = words[cut + 1 :]
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except IkexploreError as error:
+        print(f"ikexplore: {_one_line(error)}", file=sys.stderr)
+        return BAD
+    except KeyboardInterrupt:
+        print("ikexplore: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        print(f"ikexplore: {_one_line(error)}", file=sys.stderr)
+        return BAD
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = _Parser(
+        prog="ikexplore",
+        description="See, try and forecast how quantized language models run. "
+        "Flags of llama-sweep-bench go behind a --, as in: ikexplore sweep model.gguf -- -ub 1024 -rtr",
+    )
+    parser.add_argument("--version", action="version", version=f"ikexplore {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    lab = add("lab", _lab, "copy the notebooks to a folder of yours and open them in JupyterLab")
+    lab.add_argument("--no-browser", action="store_true", help="print the address in place of opening it")
+    lab.add_argument("--port", type=int, help="port on 127.0.0.1 (0: any free one)")
+    lab.add_argument("--folder", default="ikexplore-notebooks", help="where the notebooks go (default: %(default)s)")
+
+    sweep = add("sweep", _sweep, "time prompts and generation against context, as llama-sweep-bench does")
+    sweep.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the embedded model)")
+    sweep.add_argument("--jsonl", metavar="PATH", help="write the rows to a file, a JSON object a line")
+    sweep.add_argument("-r", "--repetitions", type=int, default=1, metavar="N", help="time every row N times")
+
+    plan = add("plan", _plan, "print what the engine would print while loading; code 1 if it does not fit")
+    plan.add_argument("model", metavar="MODEL", help="a GGUF file, or a header as JSON (.json, .json.gz)")
+    plan.add_argument("--rig", metavar="RIG", help="a rig file (default: this machine)")
+
+    perplexity = add("perplexity", _perplexity, "perplexity of a model on a text")
+    perplexity.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the embedded model)")
+    perplexity.add_argument("text", nargs="?", metavar="TEXT", help="a text file (default: the embedded held-out text)")
+    perplexity.add_argument("--ctx", type=int, default=512, metavar="N", help="tokens per chunk (default: %(default)s)")
+
+    detect = add("detect", _detect, "print what this machine is")
+    detect.add_argument("--save", metavar="RIG", help="write it as a rig file")
+
+    for command in (sweep, plan, perplexity):
+        command.add_argument("--profile", metavar="P", help="engine profile of the flags: 2025-06 or 2026-08 (default)")
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    """Settings from the words behind ``--``; what was not understood and what is remarkable goes to stderr."""
+    from .settings import DEFAULT_PROFILE, Settings
+
+    flags = options.flags[0] if len(options.flags) == 1 else options.flags
+    settings = Settings.parse(flags, profile=options.profile or DEFAULT_PROFILE)
+    for flag in settings.unknown:
+        _warn(f"unknown flag {flag} is ignored")
+    for note in settings.notes():
+        _warn(note)
+    return settings
+
+
+def _warn(text: str) -> None:
+    print(f"ikexplore: warning: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _no_flags(options: argparse.Namespace) -> None:
+    if options.flags:
+        raise IkexploreError(f"{options.command} takes no flags behind --; leave {options.flags[0]} out")
+
+
+def _model(options: argparse.Namespace, settings: Any = None) -> Any:
+    """The named model, the one of a pasted ``-m``, or the embedded one."""
+    path = options.model or getattr(settings, "model_path", None)
+    if path is None:
+        from . import demo
+
+        return demo.model()
+    from .models.model import Model
+    from .models.model import open as open_model
+
+    if str(path).endswith((".json", ".json.gz")):
+        return Model.from_header(path)
+    return open_model(path)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from .lab import lab
+
+    _no_flags(options)
+    return lab(options.folder, options.port, browser=not options.no_browser)
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    """Rows are printed as they arrive; Ctrl-C keeps and writes those that are finished."""
+    from .run import sweep
+    from .run.sweep import markdown_head, markdown_row
+
+    if options.repetitions < 1:
+        raise IkexploreError(f"-r {options.repetitions}: repetitions are a whole number, 1 or more")
+    if options.jsonl and not Path(options.jsonl).absolute().parent.is_dir():
+        raise IkexploreError(f"--jsonl {options.jsonl}: there is no such folder; make it or name another")
+    settings = _settings(options)
+    model = _model(options, settings)
+    progress = sys.stderr.isatty()
+    said: list[str] = []
+
+    def show(row: dict[str, Any]) -> None:
+        if not said:
+            _say(markdown_head(options.repetitions), progress)
+        said.append(markdown_row(row, options.repetitions))
+        _say(said[-1:], progress)
+
+    result = sweep(model, settings, repetitions=options.repetitions, progress=progress, on_row=show)
+    if options.jsonl:
+        result.to_jsonl(options.jsonl)
+    if result.stopped:
+        print(f"ikexplore: stopped after {len(result.rows)} rows", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _say(lines: list[str], beside_a_bar: bool) -> None:
+    """Lines of a result on stdout, at once; a progress bar on stderr steps aside."""
+    if beside_a_bar:
+        from tqdm.auto import tqdm
+
+        tqdm.write("\n".join(lines))
+    else:
+        print("\n".join(lines), flush=True)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from .machine import Machine
+
+    settings = _settings(options)
+    machine = Machine.load(options.rig) if options.rig else Machine.detect()
+    from .schedule import plan
+
+    made = plan(_model(options), settings, machine)
+    print(made.log())
+    return DONE if getattr(made, "fits", True) else NO
+
+
+def _perplexity(options: argparse.Namespace) -> int:
+    from . import demo
+    from .run import perplexity
+
+    settings = _settings(options)
+    if options.text is None:
+        text = demo.text()
+    else:
+        try:
+            text = Path(options.text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise IkexploreError(f"{options.text}: is no readable UTF-8 text ({error})") from None
+    found = perplexity(_model(options, settings), text, ctx=options.ctx, settings=settings)
+    print(
+        f"perplexity {found.value:.4f} +/- {found.error:.4f} over {_count(found.chunks)} chunks of {options.ctx} tokens"
+    )
+    return DONE
+
+
+def _count(chunks: Any) -> int:
+    return chunks if isinstance(chunks, int) else len(chunks)
+
+
+def _detect(options: argparse.Namespace) -> int:
+    from .machine import Machine
+
+    _no_flags(options)
+    machine = Machine.detect()
+    print(machine)
+    if options.save:
+        machine.save(options.save)
+        print(f"written to {options.save}")
+    return DONE
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,0 +1,6 @@
+"""What the model runs on: devices with capacities, described by hand, read from a rig file, or detected."""
+
+from .device import Device
+from .machine import Machine
+
+__all__ = ["Device", "Machine"]

@@ -1,0 +1,338 @@
+"""Blocks that graph builders share: attention, feed-forward, experts, in the order and under the names of the reference.
+
+Sources: llm_build_* of ik_llama.cpp, at d345a15 (June 2025) and 8337e4c (August 2026). Where the two differ, functions
+come in pairs. Names are given when the reference gives them: ggml derives the names of views from them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ModelError
+from ..graph.template import Ref, Template
+from ..graph.types import BLOCK_BYTES, QUANTIZED, row_size
+from .columns import Columns
+from .context import Context
+from .hparams import HParams
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation computes: tokens, cells of the cache that it reads, rows of output, first cell written."""
+
+    n_tokens: int
+    n_kv: int
+    n_outputs: int
+    kv_head: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tensors that all layers share, as other templates see them."""
+
+    pos: Ref
+    mask: Ref
+    out_ids: Ref | None  #: None: all tokens give output (a single token, since August 2026)
+
+
+@dataclass
+class Block:
+    """A template in the making for layers like ``il``, and what its functions need to know."""
+
+    t: Template
+    hp: HParams
+    cx: Context
+    cols: Columns
+    ev: Evaluation
+    il: int = -1
+    corrected: bool = False
+
+    def find(self, pattern: str) -> Ref | None:
+        """The weight of this layer (``{il}`` in ``pattern``) or of the model; None where the model has none."""
+        row = int(self.cols.rows(pattern)[self.il])
+        if row < 0:
+            return None
+        name = pattern if "{il}" in pattern else self.cols.names[row]
+        return self.t.weight(name, pattern, int(self.cols.type_id[row]), tuple(self.cols.ne[row].tolist()))
+
+    def need(self, pattern: str) -> Ref:
+        """As ``find``; raises ModelError where the model has none."""
+        found = self.find(pattern)
+        if found is None:
+            name = pattern.replace("{il}", str(self.il))
+            raise ModelError(f"the model has no tensor {name!r}; its architecture {self.hp.arch!r} needs it")
+        return found
+
+    def layer_weight(self, role: str) -> Ref:
+        return self.need(f"blk.{{il}}.{role}")
+
+    def optional(self, role: str) -> Ref | None:
+        return self.find(f"blk.{{il}}.{role}")
+
+    @property
+    def last(self) -> bool:
+        return self.il == self.hp.n_layer - 1
+
+    def norm(self, x: Ref, weight: Ref, name: str | None = None) -> Ref:
+        """llm_build_norm for RMS norms with a weight."""
+        return self.t.like("FUSED_RMS_NORM", x, weight, name=name, eps=self.hp.rms_eps)
+
+    def biased(self, x: Ref, role: str, name: str) -> Ref:
+        """``x`` plus the bias of this role where the model has one."""
+        bias = self.optional(role)
+        return x if bias is None else self.t.named(self.t.like("ADD", x, bias), name)
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def attention_2025(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> tuple[Ref, Ref]:
+    """Attention of one layer; returns its result and the layer's input, both for the rows that give output."""
+    t, hp, n = b.t, b.hp, b.ev.n_tokens
+    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}")
+    factors = b.find("rope_freqs.weight")
+    heads = {"Qcur": hp.n_head_by_layer[b.il], "Kcur": hp.n_head_kv_by_layer[b.il]}
+    made = {}
+    for name, role in (("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v")):
+        ref = t.named(t.mul_mat(b.layer_weight(f"{role}.weight"), cur), f"{name}-{{il}}")
+        made[name] = b.biased(ref, f"{role}.bias", f"{name}-{{il}}")
+    for name, role in (("Qcur", "attn_q_norm"), ("Kcur", "attn_k_norm")):
+        ref = t.reshape(made[name], (hp.head_dim_k, heads[name], n))
+        weight = b.optional(f"{role}.weight")
+        if weight is not None:
+            ref = b.norm(ref, weight, f"{name}_normed-{{il}}")
+        made[name] = _rope(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
+    cur = _kv(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs.mask)
+    t.named(cur, "kqv_out-{il}")
+    if b.last and inputs.out_ids is not None:
+        cur, x = t.get_rows(cur, inputs.out_ids), t.get_rows(x, inputs.out_ids)
+    return cur, x
+
+
+def attention_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
+    """Attention of one layer with the layer's input added (build_std_attention)."""
+    t = b.t
+    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}")
+    q, k, v = _qkv_2026(b, cur)
+    factors = b.find("rope_freqs.weight")
+    q = _rope(b, q, inputs, factors, rope_mode, "Qcur_roped-{il}")
+    k = _rope(b, k, inputs, factors, rope_mode, "Kcur_roped-{il}")
+    if b.cx.k_hadamard and (size := hadamard_size(b.hp.head_dim_k)):
+        q = t.like("HADAMARD", q, name="Qcur_hadamard-{il}", block=size)
+        k = t.like("HADAMARD", k, name="Kcur_hadamard-{il}", block=size)
+    if b.cx.v_hadamard and (size := hadamard_size(b.hp.head_dim_v)):
+        v = t.like("HADAMARD", v, block=size)
+    cur = t.named(_kv(b, q, k, v, inputs.mask), "kqv_out-{il}")
+    if b.last and inputs.out_ids is not None:
+        cur = t.get_rows(cur, inputs.out_ids)
+        x = t.named(t.get_rows(x, inputs.out_ids), "sainp_get_rows-{il}")
+    t.named(cur, "attn_out-{il}")
+    return t.like("ADD", cur, x)
+
+
+def hadamard_size(head_dim: int) -> int:
+    """Columns that one Hadamard transform of a head covers; 0: this head size has none."""
+    if head_dim & -head_dim == head_dim:
+        return head_dim
+    return next((size for size in (512, 256, 128, 64) if head_dim % size == 0), 0)
+
+
+def _qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
+    """llm_build_mul_mat_qkv: all products first; q and k come as [head_dim, heads, tokens]."""
+    t, hp, n = b.t, b.hp, b.ev.n_tokens
+    n_head, n_head_kv, size = hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il], hp.head_dim_k
+    merged = b.optional("attn_qkv.weight") or b.optional("attn_qk.weight")
+    if merged is not None:
+        return _qkv_merged(b, cur, merged)
+    made = []
+    for name, role in (("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v")):
+        made.append(t.named(t.mul_mat(b.layer_weight(f"{role}.weight"), cur), f"{name}-{{il}}"))
+    for ref in made:
+        t.expand(ref)
+    for i, (name, role) in enumerate((("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v"))):
+        biased = b.biased(made[i], f"{role}.bias", f"{name}-{{il}}")
+        if biased is not made[i]:
+            t.expand(biased)
+            made[i] = biased
+    q = _head_norm(b, t.reshape(made[0], (size, n_head, n)), "q")
+    k = _head_norm(b, t.reshape(made[1], (size, n_head_kv, n)), "k")
+    return q, k, made[2]
+
+
+def _head_norm(b: Block, x: Ref, which: str) -> Ref:
+    weight = b.optional(f"attn_{which}_norm.weight")
+    return x if weight is None else b.norm(x, weight, f"{which.upper()}cur_normed-{{il}}")
+
+
+def _qkv_merged(b: Block, cur: Ref, merged: Ref) -> tuple[Ref, Ref, Ref]:
+    """-mqkv: one product for q and k, and v too where all three types are equal."""
+    t, hp, n = b.t, b.hp, b.ev.n_tokens
+    n_head, n_head_kv, size = hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il], hp.head_dim_k
+    with_v = merged.ne[1] > size * (n_head + n_head_kv)
+    qkv = t.named(t.mul_mat(merged, cur), "qkv-{il}")
+    v = None
+    if not with_v:
+        v = t.named(t.mul_mat(b.layer_weight("attn_v.weight"), cur), "Vcur-{il}")
+        t.expand(qkv)
+        t.expand(v)
+    row = qkv.nb[1]
+    q = t.named(t.view(qkv, (size, n_head, n), (4 * size, row)), "Qcur-{il}")
+    k = t.named(t.view(qkv, (size, n_head_kv, n), (4 * size, row), offs=4 * size * n_head), "Kcur-{il}")
+    if v is None:
+        offs = 4 * size * (n_head + n_head_kv)
+        v = t.named(t.view(qkv, (hp.head_dim_v * n_head_kv, n), (row,), offs=offs), "Vcur-{il}")
+    for which, ref in (("q", q), ("k", k)):
+        normed = _head_norm(b, ref, which)
+        if normed is not ref:
+            t.expand(normed)
+        q, k = (normed, k) if which == "q" else (q, normed)
+    return q, k, v
+
+
+def _rope(b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name: str) -> Ref:
+    return b.t.like("ROPE", x, inputs.pos, factors, name=name, mode=mode, **dict(b.cx.rope))
+
+
+def _kv(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
+    """llm_build_kv: writes k and v into the cache, attends, projects."""
+    t = b.t
+    for ref in (q, k, v):
+        t.expand(ref)
+    n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
+    k_cache = t.leaf("cache_k_l{il}", b.cx.type_k, (b.hp.head_dim_k, n_kv_heads * b.cx.n_ctx))
+    v_cache = t.leaf("cache_v_l{il}", b.cx.type_v, (b.hp.head_dim_v * n_kv_heads * b.cx.n_ctx,))
+    _store(b, k, v, k_cache, v_cache)
+    attend = _flash_attention if b.cx.flash_attn else _attention
+    cur = attend(b, q, k_cache, v_cache, mask)
+    t.expand(cur)
+    cur = t.mul_mat(b.layer_weight("attn_output.weight"), cur)
+    bias = b.optional("attn_output.bias")
+    if bias is not None:
+        t.named(cur, "kqv_wo-{il}")
+        cur = t.like("ADD", cur, bias)
+    return cur
+
+
+def _store(b: Block, k: Ref, v: Ref, k_cache: Ref, v_cache: Ref) -> None:
+    """llm_build_kv_store. Without flash attention V is cached transposed: a row per column of the head."""
+    t, cx, n, head = b.t, b.cx, b.ev.n_tokens, b.ev.kv_head
+    n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
+    row = row_size(k_cache.type, b.hp.head_dim_k)
+    stride = row * n_kv_heads
+    to = t.view(k_cache, (b.hp.head_dim_k, n * n_kv_heads), (row,), offs=stride * head, kv_stride=stride)
+    t.expand(t.cpy(k, to))
+    columns = b.hp.head_dim_v * n_kv_heads
+    if cx.flash_attn:
+        stride = row_size(v_cache.type, columns)
+        to = t.view(v_cache, (n * columns,), offs=stride * head, kv_stride=stride)
+    else:
+        stride = int(BLOCK_BYTES[v_cache.type])
+        to = t.view(v_cache, (n, columns), (cx.n_ctx * stride,), offs=stride * head, kv_stride=stride)
+        v = t.transpose(v)
+    t.named(to, "v_cache_view-{il}")
+    t.expand(t.cpy(v, to))
+
+
+def _scale(b: Block) -> float:
+    return float(np.float32(1.0) / np.sqrt(np.float32(b.hp.head_dim_k)))
+
+
+def _k_view(b: Block, k_cache: Ref) -> Ref:
+    n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
+    row = row_size(k_cache.type, b.hp.head_dim_k)
+    k = b.t.view(k_cache, (b.hp.head_dim_k, b.ev.n_kv, n_kv_heads), (row * n_kv_heads, row))
+    return b.t.named(k, "k-{il}")
+
+
+def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
+    t, hp = b.t, b.hp
+    n_kv_heads, n_head = hp.n_head_kv_by_layer[b.il], hp.n_head_by_layer[b.il]
+    q = t.named(t.permute(q, 0, 2, 1, 3), "q-{il}")
+    k = _k_view(b, k_cache)
+    strides = (row_size(v_cache.type, hp.head_dim_v * n_kv_heads), row_size(v_cache.type, hp.head_dim_v))
+    v = t.named(t.view(v_cache, (hp.head_dim_v, b.ev.n_kv, n_kv_heads), strides), "v-{il}")
+    cur = t.flash_attn(q, k, v, mask, scale=_scale(b), max_bias=0.0, logit_softcap=0.0)
+    if b.cx.newer:
+        t.named(cur, "fa-{il}")
+    if b.cx.v_hadamard and (size := hadamard_size(hp.head_dim_v)):
+        cur = t.like("HADAMARD", cur, name="fa_h-{il}", block=size)
+    return t.reshape(cur, (hp.head_dim_v * n_head, b.ev.n_tokens))
+
+
+def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
+    """Scores, softmax and product as ops of their own; head by head if -amb asks for it and no head shares its K."""
+    t, hp, cx, n_kv = b.t, b.hp, b.cx, b.ev.n_kv
+    n_kv_heads, n_head = hp.n_head_kv_by_layer[b.il], hp.n_head_by_layer[b.il]
+    q = t.named(t.permute(q, 0, 2, 1, 3), "q-{il}")
+    k = _k_view(b, k_cache)
+    row = int(BLOCK_BYTES[v_cache.type]) * cx.n_ctx
+    v = t.named(t.view(v_cache, (n_kv, hp.head_dim_v, n_kv_heads), (row, row * hp.head_dim_v)), "v-{il}")
+    mib = n_kv * q.ne[1] * q.ne[2] * 4 // 2**20
+    soft_max = {"scale": _scale(b), "max_bias": 0.0}
+    if cx.attn_max_batch == 0 or cx.attn_max_batch >= mib or n_kv_heads != n_head:
+        kq = t.named(t.mul_mat(k, q), "kq-{il}")
+        kq = t.like("SOFT_MAX", kq, mask, name="kq_soft_max_ext-{il}", **soft_max)
+        kqv = t.named(t.mul_mat(v, kq), "kqv-{il}")
+    else:
+        kqv = _head_by_head(t, q, k, v, mask, soft_max)
+    merged = t.named(t.permute(kqv, 0, 2, 1, 3), "kqv_merged-{il}")
+    pinned = {} if cx.offload_kqv else {"backend": "CPU"}
+    cur = t.cont(merged, (hp.head_dim_v * n_head, b.ev.n_tokens), **pinned)
+    return t.named(cur, "kqv_merged_cont-{il}")
+
+
+def _head_by_head(t: Template, q: Ref, k: Ref, v: Ref, mask: Ref, soft_max: dict[str, float]) -> Ref:
+    result: Ref | None = None
+    for head in range(q.ne[2]):
+        k_i, q_i, v_i = (_head(t, x, head) for x in (k, q, v))
+        kq = t.like("SOFT_MAX", t.mul_mat(k_i, q_i), mask, **soft_max)
+        kqv = t.mul_mat(v_i, kq)
+        result = kqv if result is None else t.concat(result, kqv, 2)
+    assert result is not None
+    return result
+
+
+def _head(t: Template, x: Ref, head: int) -> Ref:
+    return t.view(x, (x.ne[0], x.ne[1], 1), (x.nb[1], x.nb[2]), offs=x.nb[2] * head)
+
+
+# --- feed-forward -----------------------------------------------------------------------------------------------------
+
+
+def feed_forward_2025(b: Block, cur: Ref) -> Ref:
+    """llm_build_ffn, SILU and a parallel gate: the rows of ``cur`` through up, gate and down."""
+    t = b.t
+    up = t.named(t.mul_mat(b.layer_weight("ffn_up.weight"), cur), "ffn_up-{il}")
+    up = b.biased(up, "ffn_up.bias", "ffn_up_b-{il}")
+    gate = t.named(t.mul_mat(b.layer_weight("ffn_gate.weight"), cur), "ffn_gate-{il}")
+    gate = b.biased(gate, "ffn_gate.bias", "ffn_gate_b-{il}")
+    cur = t.like("FUSED_MUL_UNARY", gate, up, unary="SILU")
+    cur = t.mul_mat(b.layer_weight("ffn_down.weight"), cur)
+    bias = b.optional("ffn_down.bias")
+    if bias is not None:
+        t.named(cur, "ffn_down-{il}")
+        cur = t.like("ADD", cur, bias)
+    return cur
+
+
+def feed_forward_2026(b: Block, x: Ref) -> Ref:
+    """llm_build_ffn with its norm before and its input added after."""
+    t = b.t
+    cur = b.norm(x, b.layer_weight("ffn_norm.weight"))
+    t.named(x, "ffn_norm-{il}")  # the reference names the input, not the norm
+    biases = any(b.optional(f"ffn_{which}.bias") is not None for which in ("up", "gate"))
+    if b.cx.fused_up_gate and not biases:
+        cur = t.named(_fused_up_gate(b, cur), "ffn_up_gate-{il}")
+        cur = t.named(t.mul_mat(b.layer_weight("ffn_down.weight"), cur), "ffn_down-{il}")
+        cur = b.biased(cur, "ffn_down.bias", "ffn_down_b-{il}")
+    else:
+        cur = feed_forward_2025(b, cur)
+    return t.like("ADD", cur, x)
+
+
+def _fused_up_gate(b: Block, cur: Ref) -> Ref:
+    """ggml_fused_up_gate: one op, or three where the two weights differ or are not quantized."""
+    t, up, gate = b.t, b.layer_weight("ffn_up.weight"), b.layer_weight("ffn_gate.weight")
+    if QUANTIZED[up.type] and up.type == gate.type and up.ne == gate.ne:
+        return t.fused_up_gate(up, gate, cur, "SILU")
+    return t.like("FUSED_MUL_UNARY", t.mul_mat(gate, cur), t.mul_mat(up, cur), unary="SILU")

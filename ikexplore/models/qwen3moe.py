@@ -1,0 +1,24 @@
+"""Graph of the architecture ``qwen3moe`` (build_qwen3moe of ik_llama.cpp): qwen3's attention, experts in every layer."""
+
+from ..graph.template import Ref
+from .blocks import Block, Inputs, attention_2025, attention_2026
+from .experts import experts_2025, experts_2026
+
+ROPE_MODE = 2  #: rotates the halves of a head against each other (LLAMA_ROPE_TYPE_NEOX)
+
+
+def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
+    """One layer: attention and experts, each with its input added."""
+    t = b.t
+    if not b.cx.newer:
+        cur, x = attention_2025(b, x, inputs, ROPE_MODE)
+        mid = t.like("ADD", cur, x, name="ffn_inp-{il}")
+        cur = b.norm(mid, b.layer_weight("ffn_norm.weight"), "ffn_norm-{il}")
+        cur = t.named(experts_2025(b, cur), "ffn_moe_out-{il}")
+        return t.like("ADD", cur, mid, name="l_out-{il}")
+    mid = attention_2026(b, x, inputs, ROPE_MODE)
+    cur = b.norm(mid, b.layer_weight("ffn_norm.weight"), "ffn_inp_normed-{il}")
+    cur = t.named(experts_2026(b, cur), "routed_out-{il}")
+    cur = t.like("ADD", cur, mid, name="l_out-{il}")
+    t.expand(cur)
+    return cur

@@ -1,0 +1,77 @@
+"""Sizes of the buffers that hold weights, cache and output, as the reference prints them."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from ..graph.types import gpu_padding, row_size
+from ..models.columns import Columns
+from ..models.context import Context
+from ..models.hparams import HParams
+
+GPU_ALIGN = 128
+HOST_ALIGN = 32
+CPU_EXTRA = 32  #: what a plain CPU buffer adds to its size (TENSOR_ALIGNMENT)
+
+
+def round_up(size: np.ndarray | int, align: int) -> np.ndarray | int:
+    """``size`` up to the next multiple of ``align``."""
+    return -(-size // align) * align
+
+
+def gpu_sizes(type_ids: np.ndarray, ne: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Bytes that tensors of ``size`` bytes take in a CUDA buffer."""
+    return np.asarray(round_up(size + gpu_padding(type_ids, ne[:, 0]), GPU_ALIGN))
+
+
+def held_bytes(cols: Columns, rows: np.ndarray, gpu: bool) -> int:
+    """Bytes of a buffer that is allocated for these tensors (rows may come more than once)."""
+    if gpu:
+        return int(gpu_sizes(cols.type_id[rows], cols.ne[rows], cols.nbytes[rows]).sum())
+    return int(np.asarray(round_up(cols.nbytes[rows], HOST_ALIGN)).sum())
+
+
+def mapped_bytes(cols: Columns, rows: np.ndarray) -> list[int]:
+    """Bytes between the first and the last byte of these tensors in the memory map of each file that holds some."""
+    spans = []
+    for file in np.unique(cols.file[rows]):
+        here = rows[cols.file[rows] == file]
+        spans.append(int((cols.offset[here] + cols.nbytes[here]).max() - cols.offset[here].min()))
+    return spans
+
+
+def cache_shapes(hp: HParams, cx: Context, il: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Type id and shape of the tensors that hold a layer's cache: K by heads, V as one row."""
+    heads = hp.n_head_kv_by_layer[il]
+    return (
+        (cx.type_k, (hp.head_dim_k, heads * cx.n_ctx)),
+        (cx.type_v, (hp.head_dim_v * heads * cx.n_ctx,)),
+    )
+
+
+def cache_bytes(hp: HParams, cx: Context, slots: Sequence[int]) -> tuple[dict[int, int], int, int]:
+    """Bytes of the cache's buffer per slot (-1: host, without ``CPU_EXTRA``), then of all K and of all V tensors."""
+    buffers: dict[int, int] = {}
+    total_k = total_v = 0
+    seen: dict[tuple[int, bool], tuple[int, int, int]] = {}
+    for il, slot in enumerate(slots):
+        key = (hp.n_head_kv_by_layer[il], slot >= 0)
+        if key not in seen:
+            seen[key] = _layer_cache(hp, cx, il, slot >= 0)
+        held, k, v = seen[key]
+        buffers[slot] = buffers.get(slot, 0) + held
+        total_k, total_v = total_k + k, total_v + v
+    return buffers, total_k, total_v
+
+
+def _layer_cache(hp: HParams, cx: Context, il: int, gpu: bool) -> tuple[int, int, int]:
+    """Bytes that a layer's cache takes in its buffer, bytes of K, bytes of V."""
+    held, plain = 0, []
+    for kind, shape in cache_shapes(hp, cx, il):
+        size = row_size(kind, shape[0]) * prod(shape[1:])
+        plain.append(size)
+        if gpu:
+            size += int(gpu_padding(np.array([kind]), np.array(shape[:1]))[0])
+        held += int(round_up(size, GPU_ALIGN if gpu else HOST_ALIGN))
+    return held, plain[0], plain[1]

@@ -1,0 +1,58 @@
+"""Weights merged while loading (August 2026): -mqkv makes one tensor of q, k (and v), -muge one of up and gate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..models.columns import Added, Columns
+from ..models.model import Model
+from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Merged:
+    """New tensors, where they live, the tensors that now lie inside them, and those that no override was asked for."""
+
+    added: tuple[Added, ...]
+    place: np.ndarray  #: int8 per added tensor
+    inside: np.ndarray  #: rows of ``Columns``
+    not_asked: np.ndarray  #: bool per row
+
+
+def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.ndarray, where: np.ndarray) -> Merged:
+    """What the loader merges. slot: place of each layer by its number; where: place of each tensor after overrides."""
+    added: list[Added] = []
+    places: list[int] = []
+    inside: list[int] = []
+    not_asked = np.zeros(len(cols), bool)
+    if settings.merge_qkv:
+        rows = {r: cols.rows(f"blk.{{il}}.attn_{r}.weight") for r in "qkv"}
+        for il in range(model.hparams.n_layer):
+            q, k, v = (int(rows[r][il]) for r in "qkv")
+            if min(q, k, v) < 0 or cols.type_id[q] != cols.type_id[k]:
+                continue
+            parts, name = [q, k], "attn_qk"
+            if cols.type_id[v] == cols.type_id[q]:
+                parts, name = [q, k, v], "attn_qkv"
+            added.append(_added(cols, f"blk.{{il}}.{name}.weight", il, parts))
+            places.append(int(slot[il]))  # the merged tensor goes where the layer is: no rule is asked for its parts
+            inside += parts
+            not_asked[parts] = True
+    if settings.merge_up_gate_experts:
+        up, gate = (cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight") for which in ("up", "gate"))
+        for il in range(model.hparams.n_layer):
+            u, g = int(up[il]), int(gate[il])
+            if min(u, g) < 0 or model.arch == "llama":
+                continue
+            same = cols.type_id[u] == cols.type_id[g] and (cols.ne[u] == cols.ne[g])[[0, 2]].all()
+            if same and where[u] == where[g]:
+                added.append(_added(cols, "blk.{il}.ffn_gate_up_exps.weight", il, [g, u]))
+                places.append(int(where[u]))
+                inside += [u, g]
+    return Merged(tuple(added), np.array(places, np.int8), np.array(inside, np.int64), not_asked)
+
+
+def _added(cols: Columns, pattern: str, il: int, parts: list[int]) -> Added:
+    first = cols.ne[parts[0]]
+    shape = (int(first[0]), int(cols.ne[parts, 1].sum()), int(first[2]))
+    return Added(pattern.replace("{il}", str(il)), pattern, il, parts[0], shape)

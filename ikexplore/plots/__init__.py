@@ -1,0 +1,14 @@
+"""Static figures (matplotlib, object API): the twin of every widget, and usable alone.
+
+``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)`` each return a matplotlib ``Figure``, which a
+notebook shows and ``figure.savefig("x.svg")`` writes; pyplot is never touched. ``page(plan)`` is all of it as SVG text.
+"""
+
+from .bars import memory
+from .curves import throughput
+from .lanes import splits
+from .page import page
+from .picture import Picture
+from .tensormap import tensors
+
+__all__ = ["Picture", "memory", "page", "splits", "tensors", "throughput"]

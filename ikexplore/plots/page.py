@@ -1,0 +1,222 @@
+"""The whole panel as one SVG page, for notebooks that run no code. Plain text, made in milliseconds, no matplotlib."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from . import palette
+from .bars import scale
+from .curves import points
+from .figure import label, mib, picture_of
+from .lanes import note as lanes_note
+from .picture import MIB, Device, Grid, Lanes, Picture
+from .tensormap import heads, note, share_height
+
+WIDTH, LEFT, RIGHT = 960, 110, 940
+_PITCH, _LANE, _BAR, _STRIP, _CHART = 13, 28, 32, 44, 170
+_SANS, _MONO = "'Segoe UI','Helvetica Neue',Arial,sans-serif", "Menlo,Consolas,'DejaVu Sans Mono',monospace"
+
+
+def page(plan: Any, sweeps: Sequence[Any] = (), command: str = "") -> str:
+    """Memory, measured rates where there are any, tensors, splits and the command line, as SVG text.
+
+    ``plan``: Plan or Picture; ``sweeps``: as for ``throughput``; the last one is drawn in ink.
+    """
+    picture = picture_of(plan)
+    out = _Page()
+    out.text(10, 24, picture.title, 15, weight=600)
+    out.y = 48
+    _memory(out, picture)
+    if sweeps:
+        _rates(out, sweeps)
+    _tensors(out, picture)
+    _splits(out, picture, picture.pp)
+    for line in textwrap.wrap(command, 136, break_on_hyphens=False)[:10] or ["no flags: the defaults"]:
+        out.text(10, out.y + 12, line, 11, "ink2", mono=True)
+        out.y += 16
+    return out.done()
+
+
+class _Page:
+    """SVG elements, and how far down the page they have come."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.y = 0.0
+
+    def text(self, x: float, y: float, value: str, size: float = 11, role: str = "ink", anchor: str = "start",
+             weight: int = 400, mono: bool = False) -> None:
+        family = f" font-family={quoteattr(_MONO)}" if mono else ""
+        self.parts.append(f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" text-anchor="{anchor}" '
+                          f'font-weight="{weight}" xml:space="preserve"{family}>{escape(value)}</text>')
+
+    def rect(self, x: float, y: float, wide: float, tall: float, fill: str, opacity: float = 1.0, **more: str) -> None:
+        rest = "".join(f" {k.replace('_', '-')}={quoteattr(v)}" for k, v in more.items())
+        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.0, wide):.1f}" height="{tall:g}" fill="{fill}" '
+                          f'fill-opacity="{opacity:g}"{rest}/>')
+
+    def path(self, d: str, **more: str) -> None:
+        rest = "".join(f" {k.replace('_', '-')}={quoteattr(v)}" for k, v in more.items())
+        self.parts.append(f'<path d="{d}"{rest}/>')
+
+    def caption(self, title: str, words: str) -> None:
+        self.text(10, self.y + 14, title, 13, weight=600)
+        self.text(10 + 8.2 * len(title) + 10, self.y + 14, words, 11, "ink2")
+        self.y += 26
+
+    def done(self) -> str:
+        height = round(self.y + 14)
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+                f'font-family={quoteattr(_SANS)} role="img"><rect width="{WIDTH}" height="{height}" '
+                f'fill="{palette.colour("bg")}"/>{"".join(self.parts)}</svg>')
+
+
+def _hue(device: Device) -> tuple[str, float]:
+    return palette.colour(palette.device_role(device.name)), palette.STRENGTH["simulated"] if device.simulated else 1.0
+
+
+def _name(out: _Page, device: Device, y: float) -> None:
+    lines = label(device).split("\n")
+    out.text(LEFT - 12, y, lines[0], 12, anchor="end")
+    if len(lines) > 1:
+        out.text(LEFT - 12, y + 12, lines[1], 10, "ink2", anchor="end")
+
+
+def _memory(out: _Page, picture: Picture) -> None:
+    out.caption("Memory", "model, KV, compute, MiB")
+    largest, room = max(d.total for d in picture.devices), RIGHT - LEFT - 150
+    for device in picture.devices:
+        full, known = scale(device, largest)
+        y, (fill, strength) = out.y + 6, _hue(device)
+        end = LEFT + room * 0.94
+        if known:
+            dashes = {"stroke": palette.colour("ink3"), "stroke_dasharray": "3 3"} if device.simulated else {}
+            out.rect(LEFT, y, end - LEFT, 13, palette.colour("field"), **dashes)
+        at = 0.0
+        for part, value in (("model", device.model), ("kv", device.kv), ("compute", device.compute)):
+            wide = min(at + value / full, 1.0) - at
+            out.rect(LEFT + room * at, y, room * wide - (1 if wide > 0.01 else 0), 13, fill, palette.STRENGTH[part] * strength)
+            at += wide
+        over = known and device.total > (device.capacity or 0)
+        if over:
+            out.rect(end, y, room * (min(device.total / full, 1.0) - 0.94), 13, palette.colour("bad"))
+        if known:
+            out.rect(end - 0.75, y - 4, 1.5, 21, palette.colour("bad" if over else "ink"))
+        words = f"over by {mib(device.total - (device.capacity or 0))}" if over else mib(device.total) + (
+            f" / {mib(device.capacity)}" if device.capacity is not None else "")
+        out.text(RIGHT, y + 11, words, 12, "bad" if over else "ink", anchor="end")
+        _name(out, device, y + 10)
+        out.y += _BAR
+    out.y += 10
+
+
+def _rates(out: _Page, sweeps: Sequence[Any]) -> None:
+    out.caption("Throughput", "measured, against N_KV, tokens in the cache")
+    wide = (RIGHT - 50 - 60) / 2
+    for i, (key, title) in enumerate((("s_pp", "Prompt S_PP, t/s"), ("s_tg", "Generation S_TG, t/s"))):
+        left, top, bottom = 50 + i * (wide + 60), out.y + 22, out.y + _CHART - 24
+        curves = [points(run, key) for run in sweeps]
+        step = _step(max((p[1] for c in curves for p in c), default=1) or 1)
+        high = step * 4
+        reach = max((p[0] for c in curves for p in c), default=1) or 1
+        out.text(left - 40, out.y + 8, title, 11)
+        for k in range(5):
+            y = bottom - (bottom - top) * k / 4
+            out.rect(left, y, wide, 1, palette.colour("line2" if k == 0 else "line"))
+            out.text(left - 6, y + 4, f"{step * k:g}", 11, "ink2", anchor="end")
+        for n in (0, reach):
+            out.text(left + wide * n / reach, bottom + 16, f"{n:g}", 11, "ink2", anchor="middle" if not n else "end")
+        for number, curve in enumerate(curves):
+            last = number == len(curves) - 1
+            xy = [(left + wide * n / reach, bottom - (bottom - top) * v / high) for n, v, _ in curve]
+            ink = palette.colour("ink" if last else "ghost")
+            out.path("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy), fill="none", stroke=ink, stroke_width="1.5" if last else "1")
+            if last:
+                out.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{ink}"/>' for x, y in xy]
+    out.y += _CHART + 6
+
+
+def _step(most: float) -> float:
+    """A round step of which four reach ``most``."""
+    power = 10.0 ** math.floor(math.log10(most / 4))
+    return next(k * power for k in (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10) if 4 * k * power >= most)
+
+
+def _x(grid: Grid, u: float) -> float:
+    return LEFT + (u + grid.edge) / (grid.n_layer + 2 * grid.edge) * (RIGHT - LEFT)
+
+
+def _tensors(out: _Page, picture: Picture) -> None:
+    grid = picture.grid
+    out.caption("Tensors", note(picture))
+    cells: dict[int, list[str]] = {}
+    stripes: list[str] = []
+    largest = max((n for n, r in zip(grid.nbytes, grid.role) if r >= 0), default=1)
+    ends = heads(grid)
+    for i, role in enumerate(grid.role):
+        if role < 0:
+            if i not in ends:
+                continue
+            u, tall, y = (-grid.edge if grid.layer[i] < 0 else grid.n_layer), _PITCH * len(grid.roles) - 2, out.y + 1
+            wide = _x(grid, u + grid.edge) - _x(grid, u) - 1
+        else:
+            u, tall = grid.layer[i], max(3.0, share_height(grid.nbytes[i] / largest) * (_PITCH - 1))
+            y, wide = out.y + role * _PITCH + (_PITCH - tall) / 2, _x(grid, u + 1) - _x(grid, u) - (1 if tall > 7 else 0)
+        cells.setdefault(picture.at[i], []).append(f"M{_x(grid, u):.1f} {y:.1f}h{wide:.1f}v{tall:.1f}h-{wide:.1f}z")
+        if i in picture.repacked:
+            stripes += [f"M{_x(grid, u):.1f} {y + k:.1f}h{wide:.1f}v1h-{wide:.1f}z" for k in range(2 if tall > 3 else 1, int(tall), 3)]
+    for number, found in cells.items():
+        if 0 <= number < len(picture.devices):
+            fill, strength = _hue(picture.devices[number])
+            out.path("".join(found), fill=fill, fill_opacity=f"{strength:g}")
+    if stripes:
+        out.path("".join(stripes), fill=palette.colour("bg"), fill_opacity="0.62")
+    for r, role in enumerate(grid.roles):
+        out.text(LEFT - 10, out.y + r * _PITCH + 10, role if len(role) <= 16 else role[:15] + "…", 10, "ink2", anchor="end", mono=True)
+    out.y += _PITCH * len(grid.roles)
+    _layers(out, grid)
+
+
+def _layers(out: _Page, grid: Grid) -> None:
+    step = next(k for k in (1, 2, 5, 10, 20, 50, 10**9) if grid.n_layer / k <= 20)
+    for layer in range(0, grid.n_layer, step):
+        if 30 < _x(grid, layer + 0.5) - LEFT < RIGHT - LEFT - 24 or grid.n_layer < 16:
+            out.text(_x(grid, layer + 0.5), out.y + 14, str(layer), 11, "ink2", anchor="middle")
+    out.text(LEFT, out.y + 14, "emb", 11, "ink2")
+    out.text(RIGHT, out.y + 14, "out", 11, "ink2", anchor="end")
+    out.y += 28
+
+
+def _splits(out: _Page, picture: Picture, lanes: Lanes) -> None:
+    out.caption("Splits", lanes_note(lanes))
+    grid, top = picture.grid, out.y
+    for row, device in enumerate(picture.devices):
+        out.rect(LEFT, top + row * _LANE + 7, RIGHT - LEFT, 1, palette.colour("line"))
+        _name(out, device, top + row * _LANE + 11)
+    copies = "".join(f"M{_x(grid, lanes.start[i]):.1f} {top + picture.host * _LANE + 7:.1f}V{top + lanes.device[i] * _LANE + 14:.1f}"
+                     for i in range(len(lanes)) if lanes.n_weights[i])
+    if copies:
+        out.path(copies, fill="none", stroke=palette.colour("cpu-edge"), stroke_opacity="0.45", stroke_width="1")
+    for i in range(len(lanes)):
+        fill, strength = _hue(picture.devices[lanes.device[i]])
+        wide = _x(grid, lanes.start[i + 1]) - _x(grid, lanes.start[i])
+        out.rect(_x(grid, lanes.start[i]), top + lanes.device[i] * _LANE, wide - (0.5 if wide > 3 else 0), 14, fill,
+                 strength * (palette.STRENGTH["borrowed"] if lanes.n_weights[i] else 1))
+    out.y += _LANE * len(picture.devices)
+    most = max((a + w for a, w in zip(lanes.input_bytes, lanes.weight_bytes)), default=0)
+    if most:
+        base = out.y + _STRIP
+        for i in range(len(lanes)):
+            x, wide = _x(grid, lanes.start[i]), max(1.0, _x(grid, lanes.start[i + 1]) - _x(grid, lanes.start[i]))
+            acts, weights = (n / most * (_STRIP - 6) for n in (lanes.input_bytes[i], lanes.weight_bytes[i]))
+            out.rect(x, base - acts, wide, round(acts, 2), palette.colour("ghost"))
+            if weights:
+                out.rect(x, base - acts - weights, wide, round(weights, 2), palette.colour("cpu-edge"))
+        out.text(LEFT - 10, base, "copied in", 11, "ink2", anchor="end")
+        out.text(LEFT - 10, base - _STRIP + 12, f"{mib(most / MIB)} MiB", 11, "ink2", anchor="end")
+        out.y = base
+    out.y += 18

@@ -1,0 +1,110 @@
+"""Findings: what is wrong with a plan or worth knowing about it, each one sentence with a mended flag where there is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..graph.types import type_name
+from ..placement.rules import matches
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+MIB = 2**20
+LEVELS = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``level`` is error, warning or note; ``fix`` is the mended flag, None where there is none."""
+
+    level: str
+    text: str
+    fix: str | None = None
+
+
+def findings(plan: Plan) -> list[Finding]:
+    """All findings of a plan, the worst first."""
+    found = [*_sizes(plan), *_rules(plan), *_repack(plan), *_copies(plan), *_unknown(plan)]
+    return sorted(found, key=lambda f: LEVELS.index(f.level))
+
+
+def _sizes(plan: Plan) -> list[Finding]:
+    found = []
+    for d in plan.devices:
+        if d.over_mib:
+            text = f"{d.name} does not fit: it needs {d.total_mib:,.0f} MiB and has {d.capacity_mib:,}, over by {d.over_mib:,.0f} MiB"
+            found.append(Finding("error", text + "."))
+    return found
+
+
+def _rules(plan: Plan) -> list[Finding]:
+    """Patterns that match nothing, or only what earlier ones took."""
+    found = []
+    p = plan.placement
+    names = p.tensors.names
+    taken = Counter(p.rule[p.rule >= 0].tolist())
+    for number, rule in enumerate(p.rules):
+        if rule.flag != "-ot" or taken[number]:
+            continue
+        flag = f"-ot {rule.pattern}={rule.buffer}"
+        hits = np.flatnonzero(matches(rule.pattern, names))
+        if not len(hits):
+            found.append(Finding("warning", f"{flag} matches no tensor of this model."))
+            continue
+        winners = Counter(p.rule[hits][p.rule[hits] >= 0].tolist())
+        if not winners:
+            continue
+        first = p.rules[winners.most_common(1)[0][0]]
+        text = f"{flag} changes nothing: all {len(hits)} tensors that it matches are taken by rules before it"
+        same = all(p.rules[w].buffer == rule.buffer for w in winners)
+        fix = None if same else f"{flag} -ot {first.pattern}={first.buffer}"
+        found.append(Finding("note" if same else "warning", f"{text}, such as -ot {first.pattern}={first.buffer}.", fix))
+    return found
+
+
+def _repack(plan: Plan) -> list[Finding]:
+    """Types that -rtr makes and no CUDA kernel multiplies."""
+    if not plan.repacked or not plan.placement.gpus:
+        return []
+    lost: Counter[str] = Counter()
+    size = 0
+    p = plan.placement
+    for row in np.flatnonzero(p.tensors.type_id != p.file_types).tolist():
+        kind = int(p.tensors.type_id[row])
+        if not plan.rules.matmul[kind]:
+            lost[type_name(kind)] += 1
+            size += int(p.tensors.nbytes[row])
+    if not lost:
+        return []
+    kinds = ", ".join(f"{n} {kind}" for kind, n in lost.most_common())
+    n = sum(lost.values())
+    text = (
+        f"-rtr makes {n} tensors ({size / MIB:,.0f} MiB) types that no CUDA kernel multiplies ({kinds}): "
+        "their ops stay on the CPU, for prompts too"
+    )
+    fix = plan.settings.replace(rtr=False).command() or None
+    return [Finding("warning", text + ".", fix)]
+
+
+def _copies(plan: Plan) -> list[Finding]:
+    """Host weights that are held several times on a GPU for pipeline parallelism."""
+    s = plan.schedule
+    if s.n_copies < 2:
+        return []
+    size = s.weight_bytes_copied
+    if not size:
+        return []
+    text = (
+        f"the build holds every copied input {s.n_copies} times (GGML_SCHED_MAX_COPIES), host weights that are offloaded "
+        f"too: {s.n_copies * size / MIB:,.0f} MiB of GPU memory; build with GGML_SCHED_MAX_COPIES=1"
+    )
+    return [Finding("warning", text + ".")]
+
+
+def _unknown(plan: Plan) -> list[Finding]:
+    return [Finding("note", f"{flag} was not understood and has no part in this plan.") for flag in plan.settings.unknown]

@@ -1,0 +1,37 @@
+"""The nibble order that most _R4 types share.
+
+32 columns of 4 rows, 64 bytes: uint8 q[4][4][4]; byte [k][r][i] holds row r's codes of columns c + i (low nibble) and
+c + 8 + i (high) with c = 0, 16, 4, 20 for k = 0, 1, 2, 3.
+"""
+
+from .. import jit
+from ..simd import *
+from .gather import join4x16, peek32, poke32
+
+LOW = 0x0F0F0F0F
+
+
+@jit(forceinline=True)
+def put_quads(dst, o, n0, n1, n2, n3, n4, n5, n6, n7):
+    """Store one row's 8 quads of nibbles (n_j: columns 4 j..4 j + 3, a byte each) at o = start + 4 * row."""
+    poke32(dst, o, n0 | n2 << 4)
+    poke32(dst, o + 16, n4 | n6 << 4)
+    poke32(dst, o + 32, n1 | n3 << 4)
+    poke32(dst, o + 48, n5 | n7 << 4)
+
+
+@jit(forceinline=True)
+def get_quads(src, o):
+    """The 8 quads of nibbles of one row, the inverse of put_quads."""
+    a, b, c, d = peek32(src, o), peek32(src, o + 16), peek32(src, o + 32), peek32(src, o + 48)
+    return a & LOW, c & LOW, a >> 4 & LOW, c >> 4 & LOW, b & LOW, d & LOW, b >> 4 & LOW, d >> 4 & LOW
+
+
+@jit(forceinline=True)
+def codes_of_rows4(w, o, step):
+    """The codes of 16 rows (4 groups, ``step`` bytes apart), in unpack's order: 8 x u8x64."""
+    a = join4x16(w, o, step)
+    b = join4x16(w, o + 16, step)
+    c = join4x16(w, o + 32, step)
+    d = join4x16(w, o + 48, step)
+    return a & 15, c & 15, a >> 4, c >> 4, b & 15, d & 15, b >> 4, d >> 4

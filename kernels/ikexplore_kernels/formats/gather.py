@@ -1,0 +1,183 @@
+"""Loads that unpack is made of: 16 rows at once, brought together in registers.
+
+All take ``w`` (a uint8 array or an int64 address), ``at`` (byte offset of the first piece) and ``stride`` (bytes from
+piece to piece), read exactly the bytes that they return, and need no alignment.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .. import jit
+from ..vectors import Vec, _address, _concat, as_f16x16, as_f32x16, to_f32x16, u8x64
+
+_I32 = ir.IntType(32)
+
+
+def _pieces(context, b, sig, args, piece, n):
+    """n loads of ``piece`` (an LLVM type), each ``stride`` bytes after the one before."""
+    w, at, stride = args
+    out = []
+    for _ in range(n):
+        out.append(b.load(_address(context, b, sig.args[0], w, at, piece), align=1))
+        at = b.add(at, stride)
+    return out
+
+
+def _zip(b, x, y, lanes):
+    return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, 16), [q + k for q in (0, 4, 8, 12) for k in lanes]))
+
+
+def _tuple(context, b, kind, items):
+    out = ir.Constant(context.get_value_type(kind), ir.Undefined)
+    for k, item in enumerate(items):
+        out = b.insert_value(out, item, k)
+    return out
+
+
+def _quads(context, b, sig, args):
+    """16 bytes of 16 rows: a transpose of 4 x 4 words within each 128 bits, the cheapest kind of shuffle."""
+    rows = _pieces(context, b, sig, args, ir.VectorType(_I32, 4), 16)
+    r0, r1, r2, r3 = (_concat(b, rows[k::4]) for k in range(4))  # quarter q of r_k is row 4 q + k
+    low, high = (0, 16, 1, 17), (2, 18, 3, 19)
+    even, odd = (0, 1, 16, 17), (2, 3, 18, 19)
+    t0, t1, t2, t3 = _zip(b, r0, r1, low), _zip(b, r0, r1, high), _zip(b, r2, r3, low), _zip(b, r2, r3, high)
+    pairs = [(t0, t2, even), (t0, t2, odd), (t1, t3, even), (t1, t3, odd)]
+    return [b.bitcast(_zip(b, x, y, lanes), u8x64.ir) for x, y, lanes in pairs]
+
+
+@intrinsic
+def quads16(typingctx, w, at, stride):
+    """16 bytes of each of 16 rows, as four u8x64: lane 4 r + i of vector j is byte 4 j + i of row r."""
+    out = types.UniTuple(u8x64, 4)
+
+    def codegen(context, b, sig, args):
+        return _tuple(context, b, out, _quads(context, b, sig, args))
+
+    return out(w, types.intp, types.intp), codegen
+
+
+@intrinsic
+def quads32(typingctx, w, at, stride):
+    """32 bytes of each of 16 rows, as eight u8x64: quads16 of the first 16 bytes, then of the others."""
+    out = types.UniTuple(u8x64, 8)
+
+    def codegen(context, b, sig, args):
+        w, at, stride = args
+        first = _quads(context, b, sig, args)
+        second = _quads(context, b, sig, (w, b.add(at, ir.Constant(at.type, 16)), stride))
+        return _tuple(context, b, out, first + second)
+
+    return out(w, types.intp, types.intp), codegen
+
+
+def _make_gather(kind, doc):
+    vec = Vec(kind, 16)
+
+    @intrinsic
+    def gather(typingctx, w, at, stride):
+        def codegen(context, b, sig, args):
+            out = ir.Constant(vec.ir, ir.Undefined)
+            for i, x in enumerate(_pieces(context, b, sig, args, vec.ir.element, 16)):
+                out = b.insert_element(out, x, _I32(i))
+            return out
+
+        return vec(w, types.intp, types.intp), codegen
+
+    gather.__doc__ = doc
+    return gather
+
+
+gather_u8 = _make_gather("u8", "One byte of each of 16 rows, u8x16.")
+gather_u16 = _make_gather("u16", "Two bytes of each of 16 rows, u16x16.")
+gather_u32 = _make_gather("u32", "Four bytes of each of 16 rows, u32x16.")
+
+
+@jit(forceinline=True)
+def gather_f16(w, at, stride):
+    """A half of each of 16 rows, f32x16."""
+    return to_f32x16(as_f16x16(gather_u16(w, at, stride)))
+
+
+@jit(forceinline=True)
+def gather_f32(w, at, stride):
+    """A float32 of each of 16 rows, f32x16."""
+    return as_f32x16(gather_u32(w, at, stride))
+
+
+def _make_join(n, size, doc):
+    vec, piece = Vec("u8", n * size), ir.VectorType(ir.IntType(8), size)
+
+    @intrinsic
+    def join(typingctx, w, at, stride):
+        def codegen(context, b, sig, args):
+            return _concat(b, _pieces(context, b, sig, args, piece, n))
+
+        return vec(w, types.intp, types.intp), codegen
+
+    join.__doc__ = doc
+    return join
+
+
+join4x4 = _make_join(4, 4, "4 bytes of each of 4 groups of rows, end to end: u8x16.")
+join4x8 = _make_join(4, 8, "8 bytes of each of 4 groups: u8x32.")
+join4x16 = _make_join(4, 16, "16 bytes of each of 4 groups: u8x64.")
+join2x8 = _make_join(2, 8, "8 bytes of each of 2 groups: u8x16.")
+join2x16 = _make_join(2, 16, "16 bytes of each of 2 groups: u8x32.")
+join2x32 = _make_join(2, 32, "32 bytes of each of 2 groups: u8x64.")
+
+
+def _make_peek(bits):
+    @intrinsic
+    def peek(typingctx, w, at):
+        def codegen(context, b, sig, args):
+            word = b.load(_address(context, b, sig.args[0], args[0], args[1], ir.IntType(bits)), align=1)
+            return b.zext(word, ir.IntType(64))
+
+        return types.int64(w, types.intp), codegen
+
+    peek.__doc__ = f"The unsigned {bits}-bit number at a byte offset, as int64."
+    return peek
+
+
+def _make_poke(bits):
+    @intrinsic
+    def poke(typingctx, w, at, x):
+        def codegen(context, b, sig, args):
+            word = b.trunc(args[2], ir.IntType(bits))
+            b.store(word, _address(context, b, sig.args[0], args[0], args[1], word.type), align=1)
+            return context.get_dummy_value()
+
+        return types.void(w, types.intp, types.int64), codegen
+
+    poke.__doc__ = f"Store the low {bits} bits of an int64 at a byte offset."
+    return poke
+
+
+@intrinsic
+def load_scalar(typingctx, w, at):
+    """The float32 at a byte offset."""
+
+    def codegen(context, b, sig, args):
+        return b.load(_address(context, b, sig.args[0], args[0], args[1], ir.FloatType()), align=1)
+
+    return types.float32(w, types.intp), codegen
+
+
+peek8, peek16, peek32 = _make_peek(8), _make_peek(16), _make_peek(32)
+poke8, poke16, poke32 = _make_poke(8), _make_poke(16), _make_poke(32)
+
+
+@intrinsic
+def copy(typingctx, dst, to, src, at, n):
+    """n bytes from src[at] to dst[to]."""
+
+    def codegen(context, b, sig, args):
+        dst, to, src, at, n = args
+        i8 = ir.IntType(8)
+        p = _address(context, b, sig.args[0], dst, to, i8)
+        q = _address(context, b, sig.args[2], src, at, i8)
+        cgutils.raw_memcpy(b, p, q, n, 1)
+        return context.get_dummy_value()
+
+    return types.void(dst, types.intp, src, types.intp, types.intp), codegen

@@ -1,0 +1,64 @@
+"""iq4_ks_r4: iq4_ks with four rows interleaved.
+
+Group of 4 rows: float32 d[4], then for each 256 columns 544 bytes: uint8 scales[8 parts][4 rows]; 8 parts of 64 bytes
+in the nibble order of `_rows4`.  weight as in iq4_ks.
+"""
+
+from .. import jit
+from ..simd import *
+from ._eights import plus
+from ._rows4 import LOW, codes_of_rows4, get_quads, put_quads
+from ._tables import look_up
+from .base import Code
+from .gather import copy, join4x4, join4x16, peek32, poke32
+
+
+@jit
+def repack(src, dst, n_rows, n_cols):
+    blocks = n_cols // 256
+    row = 4 + blocks * 136
+    for r in range(n_rows):
+        k = r % 4
+        group = (r - k) * row
+        copy(dst, group + k * 4, src, r * row, 4)
+        for b in range(blocks):
+            s, g = r * row + 4 + b * 136, group + 16 + b * 544
+            for p in range(8):
+                copy(dst, g + p * 4 + k, src, s + p, 1)
+                i = s + 8 + p * 16
+                w0, w1, w2, w3 = peek32(src, i), peek32(src, i + 4), peek32(src, i + 8), peek32(src, i + 12)
+                h0, h1, h2, h3 = w0 >> 4 & LOW, w1 >> 4 & LOW, w2 >> 4 & LOW, w3 >> 4 & LOW
+                put_quads(dst, g + 32 + p * 64 + k * 4, w0 & LOW, w1 & LOW, w2 & LOW, w3 & LOW, h0, h1, h2, h3)
+
+
+@jit
+def unrepack(src, dst, n_rows, n_cols):
+    blocks = n_cols // 256
+    row = 4 + blocks * 136
+    for r in range(n_rows):
+        k = r % 4
+        group = (r - k) * row
+        copy(dst, r * row, src, group + k * 4, 4)
+        for b in range(blocks):
+            s, g = r * row + 4 + b * 136, group + 16 + b * 544
+            for p in range(8):
+                copy(dst, s + p, src, g + p * 4 + k, 1)
+                n = get_quads(src, g + 32 + p * 64 + k * 4)
+                i = s + 8 + p * 16
+                poke32(dst, i, n[0] | n[4] << 4)
+                poke32(dst, i + 4, n[1] | n[5] << 4)
+                poke32(dst, i + 8, n[2] | n[6] << 4)
+                poke32(dst, i + 12, n[3] | n[7] << 4)
+
+
+def unpack(q, w, base, stride, b):
+    step, p = stride * 4, b & 7
+    o = base + 16 + (b >> 3) * 544
+    scale = to_i32x16(join4x4(w, o + p * 4, step))
+    s = as_f32x16(join4x16(w, base, step)) * to_f32x16((scale & 254) - 127)
+    add = as_u8x64((scale & 1) * 0x04040404)
+    zero = splat_f32x16(0)
+    return s, s, zero, zero, plus(look_up(codes_of_rows4(w, o + 32 + p * 64, step)), add)
+
+
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=128)

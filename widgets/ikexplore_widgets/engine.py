@@ -1,0 +1,64 @@
+"""The doors of the engine that the panel goes through, in one place, so that tests can put another engine behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+#: types that the panel offers to re-quantize to, best first; those that the engine does not know are left out
+OFFERED = ("f16", "q8_0", "q6_k", "q4_k", "iq4_xs", "iq4_ks", "q4_0")
+
+
+class Engine:
+    """Everything the panel asks of ``ikexplore``; imports happen when first used."""
+
+    def demo(self) -> Any:
+        """The embedded model."""
+        from ikexplore import demo
+
+        return demo.model()
+
+    def open(self, path: str) -> Any:
+        """A GGUF (header only), or a JSON header."""
+        import ikexplore as ikx
+
+        return ikx.open(path)
+
+    def present(self) -> Any:
+        """This computer, without its GPUs: what a run is timed on."""
+        import ikexplore as ikx
+
+        return ikx.Machine.detect().with_gpus([])
+
+    def plan(self, model: Any, settings: Any, machine: Any) -> Any:
+        """Placement, splits and memory."""
+        import ikexplore as ikx
+
+        return ikx.plan(model, settings, machine)
+
+    def picture(self, plan: Any, grid: Any) -> Any:
+        """The plan as columns to draw."""
+        from ikexplore.plots.from_plan import picture
+
+        return picture(plan, grid)
+
+    def requantized(self, model: Any, type_name: str) -> Any:
+        """The model with its matrices in another type, in memory."""
+        import ikexplore as ikx
+
+        return ikx.requantized(model, type_name)
+
+    def quants(self) -> dict[str, float]:
+        """Types that can be chosen, with their bits per weight."""
+        import ikexplore as ikx
+
+        known = {name.lower() for name in ikx.quants()}
+        return {name: float(ikx.quant(name).bpw) for name in OFFERED if name in known}
+
+    def sweep(self, model: Any, settings: Any, on_row: Callable[[dict[str, Any]], None],
+              on_progress: Callable[[dict[str, Any]], None], stop: threading.Event) -> Any:
+        """Timed rows, as llama-sweep-bench has them."""
+        import ikexplore as ikx
+
+        return ikx.sweep(model, settings, progress=False, on_row=on_row, on_progress=on_progress, stop=stop)

@@ -1,0 +1,199 @@
+"""``Explorer``: the whole panel as one widget."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from ikexplore.plots import palette
+from ikexplore.settings import Settings
+
+from . import command, findings, header, headline, memory, settings, splits, tensors, throughput
+from .clean import one_line
+from .engine import Engine
+from .panel import Panel
+from .ticker import Ticker
+
+_HERE = Path(__file__).resolve().parent
+_PARTS = ("kit", "header", "settings", "headline", "memory", "throughput", "tensors", "splits", "findings", "command")
+
+
+@cache
+def _source(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+class Explorer(anywidget.AnyWidget):
+    """The panel: switches on the left, what they do on the right, the command line underneath.
+
+    ``Explorer()`` shows the embedded model on this computer's CPU; ``Explorer(model, machine)`` another model (with
+    weights or a header alone) and a described machine. ``.settings`` and ``.plan`` follow the switches;
+    ``.settings = "-ub 512 -rtr"`` (or a Settings) moves the switches. ``.run()``, ``.stop()`` and ``.runs`` are the
+    buttons and what they measured. ``.svg()`` is the panel as a picture. ``.close()`` ends everything.
+    """
+
+    _esm = _source("explorer.js")
+    _css = palette.css() + _source("explorer.css")
+    _parts = traitlets.Dict().tag(sync=True)
+    about = traitlets.Dict().tag(sync=True)
+    controls = traitlets.Dict().tag(sync=True)
+    header = traitlets.Dict().tag(sync=True)
+    headline = traitlets.Dict().tag(sync=True)
+    memory = traitlets.Dict().tag(sync=True)
+    tensors = traitlets.Dict().tag(sync=True)
+    splits = traitlets.Dict().tag(sync=True)
+    pinned = traitlets.Dict(allow_none=True).tag(sync=True)
+    throughput = traitlets.Dict().tag(sync=True)
+    findings = traitlets.Dict().tag(sync=True)
+    command = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, model: Any = None, machine: Any = None, *, engine: Any = None) -> None:
+        self._panel = panel = Panel(engine or Engine(), model, machine)
+        self._drawn: dict[str, Any] = {}
+        self._plans = 0
+        panel.replan()
+        super().__init__(_parts={name: _source(f"{name}.js") for name in _PARTS}, **self._state())
+        self._ticker = Ticker(self._step)
+        panel.changed = self._ticker.poke
+        self.on_msg(self._message)
+
+    # ---------- state of the page
+
+    def _state(self) -> dict[str, Any]:
+        """All synced values; those of the plan are made anew only when there is a new plan."""
+        panel, drawn = self._panel, self._drawn
+        with panel.lock:
+            picture = panel.picture
+            if drawn.get("of") is not picture:
+                self._plans += 1
+                drawn.clear()
+                drawn.update(of=picture, about=header.about(panel), memory=memory.state(picture, self._plans),
+                             tensors=tensors.state(picture), splits=splits.state(picture))
+            pin = panel.pinned
+            if drawn.get("pin") is not pin:
+                drawn["pin"] = pin
+                drawn["pinned"] = pin and {"memory": memory.devices(pin.picture), "splits": splits.state(pin.picture),
+                                           "devices": [d.name for d in pin.picture.devices]}
+            return {
+                **{name: drawn[name] for name in ("about", "memory", "tensors", "splits")}, "pinned": drawn.get("pinned"),
+                "controls": settings.state(panel), "header": header.state(panel), "headline": headline.state(panel),
+                "throughput": throughput.state(panel), "findings": findings.state(panel), "command": command.state(panel),
+            }
+
+    def _step(self) -> None:
+        """Bring the page up to date in one message."""
+        try:
+            self._panel.replan()
+            state = self._state()
+        except Exception as error:
+            self._panel.error = one_line(error)
+            state = {"header": {**self.header, "error": self._panel.error}}
+        with self.hold_sync():
+            for name, value in state.items():
+                if getattr(self, name) is not value and getattr(self, name) != value:
+                    setattr(self, name, value)
+
+    def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """A message of the page. It may come on any thread; nothing long happens here."""
+        panel = self._panel
+        try:
+            kind = content.get("kind")
+            panel.seq = max(panel.seq, int(content.get("seq") or 0))
+            if kind == "set":
+                panel.change(dict(content["values"]))
+            elif kind == "paste":
+                panel.paste(str(content["text"]))
+            elif kind == "assign":
+                panel.assign(content["first"], content["last"], str(content["device"]))
+            elif kind == "act":
+                findings.act(panel, int(content["index"]), str(content["text"]))
+            elif kind in ("run", "stop", "pin", "swap", "dismiss", "clear"):
+                getattr(panel, kind)()
+            else:
+                panel.error = f"a message of kind {str(kind)[:40]!r} is not known to this panel"
+        except Exception as error:
+            panel.error = one_line(error)
+        self._ticker.poke()
+
+    # ---------- for programs
+
+    @property
+    def settings(self) -> Settings:
+        """The switches as they stand; -ot rules that are not valid are left out."""
+        return self._panel.settings
+
+    @settings.setter
+    def settings(self, value: Settings | str) -> None:
+        panel = self._panel
+        panel.settings = Settings.parse(value, profile=panel.base.profile) if isinstance(value, str) else value
+
+    @property
+    def plan(self) -> Any:
+        """The Plan of the present model, settings and rig; None where it cannot be planned (``.error`` says why)."""
+        self._panel.replan()
+        return self._panel.plan
+
+    @property
+    def model(self) -> Any:
+        """The model that is planned and run, re-quantized where that was chosen."""
+        return self._panel.model
+
+    @property
+    def machine(self) -> Any:
+        """The rig."""
+        return self._panel.machine
+
+    @property
+    def error(self) -> str:
+        """The line that the panel shows in red, or an empty text."""
+        return self._panel.error or self._panel.plan_error
+
+    @property
+    def runs(self) -> list[Any]:
+        """Runs on the chart, each with ``settings`` and ``rows`` of (n_kv, pp, tg, s_pp, s_tg)."""
+        return list(self._panel.runs)
+
+    def run(self) -> bool:
+        """As the button: time the settings on this computer's CPU. False when something else is on."""
+        return self._panel.run()
+
+    def stop(self) -> None:
+        """As the button: stop what is on and keep the finished rows."""
+        self._panel.stop()
+
+    def close(self) -> None:
+        """End the threads, then the widget. A closed panel stays closed."""
+        self._panel.jobs.close()
+        self._ticker.close()
+        super().close()
+
+    # ---------- pages that run no code
+
+    def svg(self) -> str:
+        """The panel as a static SVG page."""
+        from ikexplore.plots import page
+
+        panel = self._panel
+        panel.replan()
+        return page(panel.picture, [run for run in panel.runs if run.rows], panel.settings.command())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget, and beside it a picture and a few lines of text for pages that run no code."""
+        made = super()._repr_mimebundle_(**kwargs)
+        data, metadata = made if isinstance(made, tuple) else (made or {}, {})
+        return {**data, "text/plain": self._text(), "image/svg+xml": self.svg()}, metadata
+
+    def _text(self) -> str:
+        panel = self._panel
+        rows = [f"ikexplore: {panel.picture.title}, {len(panel.picture.pp)} splits", panel.settings.command()]
+        for device in panel.picture.devices:
+            rows.append(f"{device.name}{' (simulated)' if device.simulated else ''}: {device.total:.1f} MiB"
+                        + (f" of {device.capacity:.0f}" if device.capacity is not None else ""))
+        return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        return f"Explorer({self._panel.picture.title!r}, {self._panel.settings.command()!r})"

@@ -1,0 +1,398 @@
+"""Everything the panel knows, without a widget: model, rig, settings, plan, what is pinned, runs.
+
+Changes come in by ``change``, ``paste``, ``assign`` and the like from whatever thread the page's messages arrive on;
+``replan`` follows on the ticker's thread. A value that is not valid is kept as a draft with its error, while the last
+valid one stays in force.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikexplore.errors import IkexploreError, SettingsError
+from ikexplore.plots.picture import Device, Grid, Lanes, Picture
+from ikexplore.settings import Settings
+
+from . import rigs, rules, runs
+from .clean import clean, one_line
+from .jobs import Jobs
+from .models import main_type, model_title
+
+#: keys of the page -> fields of Settings
+FIELDS = {"ngl": "n_gpu_layers", "rtr": "rtr", "ub": "n_ubatch", "b": "n_batch", "c": "n_ctx", "fa": "flash_attn",
+          "ctk": "cache_type_k", "ctv": "cache_type_v", "amb": "attn_max_batch", "fmoe": "fused_moe",
+          "t": "n_threads"}
+SWITCHES = {"rtr", "fa", "fmoe"}
+OFF_POLICY = (("ALL", False),)
+_MADE = 4  # re-quantized models that are kept
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The settings that everything is compared with, and what they gave."""
+
+    settings: Settings
+    texts: tuple[str, ...]
+    rig: str
+    gpu_mib: int
+    model_id: str
+    quant: str
+    picture: Picture
+
+
+class Panel:
+    """State of one explorer; see the module. ``changed()`` is called whenever there is something new to show."""
+
+    def __init__(self, engine: Any, model: Any = None, machine: Any = None) -> None:
+        self.engine = engine
+        self.lock = threading.RLock()
+        self.changed = lambda: None
+        self.jobs = Jobs(lambda: self.changed())
+        self.error = self.plan_error = ""
+        self.seq = 0
+        self.drafts: dict[str, tuple[str, str]] = {}
+        self.runs: list[runs.Run] = []
+        self.live: dict[str, Any] | None = None
+        self.doing = ""  # a job that is no run, in words
+        self.opening = False  # the row for a path is open
+        self.pinned: Pin | None = None
+        self.given = machine
+        self.present = engine.present()
+        self._models: dict[str, tuple[str, Any]] = {}
+        self._made: dict[tuple[str, str], Any] = {}  # re-quantized models, the latest few
+        self._planned: tuple[Any, ...] | None = None
+        self.plan: Any = None
+        if model is None:
+            self._models["demo"] = ("embedded demo", engine.demo())
+        else:
+            self._models["given"] = (clean(model_title(model), 40), model)
+        self.rig = "given" if machine is not None else "cpu"
+        self.gpu_mib = 0
+        self._take(next(iter(self._models)))
+        self.base = self._first_settings()
+        self.texts: list[str] = []
+
+    # ---------- model, rig, settings
+
+    def _take(self, model_id: str) -> None:
+        self.model_id, self.quant = model_id, ""
+        self.opened = self._models[model_id][1]
+        self.gpu_mib = rigs.default_gpu_mib(sum(t.nbytes for t in self.opened.tensors.values()))
+        self._use(self.opened)
+
+    def _use(self, model: Any) -> None:
+        self.model = model
+        self.grid = Grid.of(model.tensors.values(), model.hparams.n_layer)
+        self.matcher = rules.Matcher(self.grid)
+        self.picture = self._blank()
+        self.plan, self._planned = None, None
+
+    def _first_settings(self) -> Settings:
+        trained = int(getattr(self.model.hparams, "n_ctx_train", 0) or 4096)
+        large = sum(t.nbytes for t in self.model.tensors.values()) > 1 << 30
+        context = min(trained, 32768 if large else 4096)
+        return Settings(n_ctx=context, n_ubatch=min(512 if large else 256, context))
+
+    def _blank(self) -> Picture:
+        none = Lanes((), (0.0,), (), (), (), (), (), ())
+        devices = tuple(Device(d.name, d.kind == "cpu", d.simulated, d.free_mib) for d in self.machine.devices)
+        rows = len(self.grid.names)
+        return Picture(model_title(self.model), self.grid, devices, (len(devices) - 1,) * rows, ("",) * rows, none, none)
+
+    @property
+    def machine(self) -> Any:
+        """The rig as a Machine."""
+        return rigs.build(self.rig, self.present, self.given, self.gpu_mib)
+
+    @property
+    def rules(self) -> list[rules.Rule]:
+        """The -ot rules with what each takes."""
+        with self.lock:
+            devices = [d.name for d in self.machine.devices]
+            return rules.read_rules(self.texts, self.matcher, devices, self.base.profile)
+
+    @property
+    def settings(self) -> Settings:
+        """The switches as Settings; rules that are not valid are left out."""
+        pairs = tuple(pair for rule in self.rules for pair in rule.pairs)
+        return self.base.replace(overrides=pairs or None)
+
+    @settings.setter
+    def settings(self, value: Settings) -> None:
+        with self.lock:
+            self.texts = [f"{pattern}={buffer}" for pattern, buffer in value.overrides]
+            self.base = value.replace(overrides=None)
+            self.drafts = {}
+        self.changed()
+
+    # ---------- what the page asks for
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Take new values of switches, of the rig, the model and the rules; what is not valid becomes a draft."""
+        for key, value in values.items():
+            with self.lock:
+                try:
+                    self._set(str(key), value)
+                    self.drafts.pop(str(key), None)
+                except (IkexploreError, OSError) as error:
+                    self.drafts[str(key)] = (clean(value, 80), one_line(error))
+        self.changed()
+
+    def _set(self, key: str, value: Any) -> None:
+        if key in SWITCHES:
+            self.base = self.base.replace(**{FIELDS[key]: bool(value)})
+        elif key in FIELDS:
+            self.base = self.base.replace(**{FIELDS[key]: self._read(FIELDS[key], str(value).strip())})
+        elif key == "op":
+            self.base = self.base.replace(offload_policy=OFF_POLICY if value == "off" else None)
+        elif key == "profile":
+            self.base = self.base.to(str(value))
+        elif key == "rules":
+            self.texts = [str(text)[:4000] for text in value][:200]
+        elif key == "rig":
+            if value not in dict(rigs.choices(self.given)):
+                raise SettingsError(f"no rig {clean(value, 40)}; pick one of the list")
+            self.rig = str(value)
+        elif key == "gpu_mib":
+            text = str(value).replace("\u202f", "").strip()
+            if not text.isdecimal() or not 1 <= int(text) <= 1 << 24:
+                raise SettingsError(f"memory per GPU {clean(value, 40)}: write MiB as a whole number, 1 or more")
+            self.gpu_mib = int(text)
+        elif key == "model":
+            self._choose_model(str(value))
+        elif key == "path":
+            self._open(str(value).strip())
+        elif key == "quant":
+            self._requantize(str(value))
+        else:
+            raise SettingsError(f"{clean(key, 40)} is no switch of this panel")
+
+    def _read(self, field: str, text: str) -> Any:
+        if not text:
+            return None
+        flag = Settings.switch(field).flag
+        return Settings.parse([flag, text], profile=self.base.profile).given.get(field)
+
+    def paste(self, text: str) -> None:
+        """Read a whole command line; unknown flags are named, what cannot be read leaves everything as it was."""
+        try:
+            read = Settings.parse(text[:100_000], profile=self.base.profile)
+        except IkexploreError as error:
+            self.error = one_line(error)
+        else:
+            self.settings = read
+            unknown = ", ".join(clean(flag, 40) for flag in read.unknown[:8])
+            self.error = f"not understood and kept at the end of the line: {unknown}" if unknown else ""
+        self.changed()
+
+    def assign(self, first: int, last: int, device: str) -> None:
+        """Move the experts of some layers: a rule on top of the others."""
+        with self.lock:
+            if device in {d.name for d in self.machine.devices}:
+                self.texts.insert(0, rules.assign(self.grid, int(first), int(last), device))
+        self.changed()
+
+    def pin(self) -> None:
+        """Keep what is shown as what everything is compared with."""
+        self.replan()
+        with self.lock:
+            self.pinned = Pin(self.base, tuple(self.texts), self.rig, self.gpu_mib, self.model_id, self.quant, self.picture)
+        self.changed()
+
+    def swap(self) -> None:
+        """Exchange the pinned settings and these; another model stays another model."""
+        with self.lock:
+            old = self.pinned
+            if old is not None:
+                self.pin()
+                self._restore(old.quant)
+                self.base, self.texts, self.rig, self.gpu_mib = old.settings, list(old.texts), old.rig, old.gpu_mib
+                self.drafts = {}
+        self.changed()
+
+    def dismiss(self) -> None:
+        """Take the error line away."""
+        self.error = ""
+        self.changed()
+
+    def clear(self) -> None:
+        """Forget the earlier runs; the one of these settings and the pinned one stay."""
+        with self.lock:
+            kept = {self.key(), self.pinned_key()}
+            self.runs = [run for run in self.runs if run.key in kept or run.state == "running"]
+        self.changed()
+
+    # ---------- plan
+
+    def replan(self) -> None:
+        """Plan what is wanted now, unless that is the plan at hand. Errors become the panel's one line."""
+        with self.lock:
+            model, settings, machine = self.model, self.settings, self.machine
+        want = (id(model), settings, machine)
+        if want == self._planned:
+            return
+        try:
+            plan = self.engine.plan(model, settings, machine)
+            picture = self.engine.picture(plan, self.grid)
+        except Exception as error:
+            message = one_line(error)
+            with self.lock:
+                self._planned, self.plan_error = want, message
+                if len(self.picture.devices) != len(machine.devices):
+                    self.picture = self._blank()
+            return
+        with self.lock:
+            self._planned, self.plan_error = want, ""
+            self.plan, self.picture = plan, picture
+            if self.pinned is None or self.pinned.model_id != self.model_id:
+                self.pin()
+
+    def key(self) -> tuple[str, ...]:
+        """What a run of these settings would measure, as ``Run.key``."""
+        return self._run(self.settings, 0).key
+
+    def pinned_key(self) -> tuple[str, ...] | None:
+        """The same of the pinned settings."""
+        if self.pinned is None:
+            return None
+        return runs.Run(0, self._label(self.pinned.model_id), self._type(self.pinned.quant),
+                        runs.on_this_cpu(self.pinned.settings), 0).key
+
+    # ---------- models
+
+    def models(self) -> list[tuple[str, str]]:
+        """``(id, label)`` of each model that can be picked, and the way to open another."""
+        return [*((key, name) for key, (name, _) in self._models.items()),
+                *([] if "demo" in self._models else [("demo", "embedded demo")]), ("open", "open a GGUF file …")]
+
+    def _label(self, model_id: str) -> str:
+        return self._models[model_id][0] if model_id in self._models else model_id
+
+    def _type(self, quant: str) -> str:
+        return quant or main_type(self.opened)
+
+    def _choose_model(self, model_id: str) -> None:
+        self.opening = model_id == "open"
+        if self.opening or model_id == self.model_id:
+            return
+        if model_id == "demo" and "demo" not in self._models:
+            self._models["demo"] = ("embedded demo", self.engine.demo())
+        if model_id not in self._models:
+            raise SettingsError(f"no model {clean(model_id, 40)}; pick one of the list")
+        self._free()
+        self._take(model_id)
+
+    def _open(self, path: str) -> None:
+        if not path:
+            return
+        self._free()
+        model = self.engine.open(str(Path(path).expanduser()))
+        name = f"file{len(self._models)}"
+        self._models[name] = (clean(Path(path).name, 40), model)
+        self.opening = False
+        self.drafts.pop("path", None)
+        self._take(name)
+
+    def _free(self) -> None:
+        if self.jobs.busy:
+            raise SettingsError("a run is on; stop it first")
+
+    def _requantize(self, quant: str) -> None:
+        self._free()
+        if quant == self.quant or self._restore(quant):
+            return
+        if quant not in self.engine.quants():
+            raise SettingsError(f"quant type {clean(quant, 40)} is not known here; pick one of the list")
+        opened = self.opened
+
+        def work(stop: threading.Event) -> None:
+            model = self.engine.requantized(opened, quant)
+            with self.lock:
+                if not stop.is_set() and self.opened is opened:
+                    self._made[self.model_id, quant] = model
+                    while len(self._made) > _MADE:
+                        del self._made[next(iter(self._made))]
+                    self._restore(quant)
+                self.doing = ""
+
+        self.doing = f"re-quantizing to {quant}"
+        self.jobs.start(work, self._failed)
+
+    def _restore(self, quant: str) -> bool:
+        """Use the model as opened (an empty name) or as it was re-quantized before; False when it was not."""
+        model = self.opened if not quant else self._made.get((self.model_id, quant))
+        if model is None:
+            return False
+        if quant != self.quant:
+            self.quant = quant
+            self._use(model)
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self.error, self.doing, self.live = one_line(error), "", None
+        self.changed()
+
+    # ---------- runs
+
+    def _run(self, settings: Settings, number: int) -> runs.Run:
+        mine = runs.on_this_cpu(settings)
+        full = mine.resolved(self.model, self.present)
+        return runs.Run(number, self._label(self.model_id), self._type(self.quant), mine, max(1, full.n_ctx // full.n_ubatch))
+
+    def run(self) -> bool:
+        """Time the settings on this computer's CPU; False when something else is on."""
+        with self.lock:
+            if self.jobs.busy:
+                return False
+            run = self._run(self.settings, max([r.number for r in self.runs], default=0) + 1)
+            model, self.error = self.model, ""
+            again = [r for r in self.runs if r.key != run.key]
+            self.runs = runs.keep([*again, run])
+            self.live = {"phase": "load", "text": "starting"}
+
+        def row(values: dict[str, Any]) -> None:
+            with self.lock:
+                if run.state == "running":
+                    run.add(values)
+            self.changed()
+
+        def progress(values: dict[str, Any]) -> None:
+            if run.state == "running":
+                self.live = dict(values)
+                self.changed()
+
+        def work(stop: threading.Event) -> None:
+            self.engine.sweep(model, run.settings, row, progress, stop)
+            self._end(run, "done")
+
+        def failed(error: Exception) -> None:
+            self._end(run, "failed")
+            self._failed(error)
+
+        self.jobs.start(work, failed)
+        self.changed()
+        return True
+
+    def _end(self, run: runs.Run, state: str) -> None:
+        with self.lock:
+            if run.state == "running":
+                run.state, self.live = state, None
+        self.changed()
+
+    def stop(self) -> None:
+        """Stop what is on; finished rows are kept."""
+        with self.lock:
+            self.jobs.stop()
+            for run in self.runs:
+                if run.state == "running":
+                    run.state = "stopped"
+            self.live, self.doing = None, ""
+        self.changed()
+
+    @property
+    def running(self) -> runs.Run | None:
+        """The run that is on."""
+        return next((run for run in self.runs if run.state == "running"), None)

@@ -1,0 +1,115 @@
+"""The ``-ot`` rules of the panel, one line each: what a rule takes, and why one is not used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ikexplore.errors import SettingsError
+from ikexplore.plots.picture import Grid
+from ikexplore.settings import Settings, compile_pattern
+
+from .clean import clean
+
+EXPERTS = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the editor. ``hits``: tensors that it decides; ``matches``: all that its regex finds."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+    hits: int = 0
+    matches: int = 0
+    note: str = ""
+    device: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Whether the rule has no effect: not valid, without a match, or shadowed. An empty line is no error."""
+        return bool(self.text.strip()) and (bool(self.error) or not self.hits)
+
+
+class Matcher:
+    """Which tensors of one model a regex finds; remembers, so that a keystroke costs one rule."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self._found: dict[str, frozenset[int]] = {}
+
+    def __call__(self, pattern: str) -> frozenset[int]:
+        found = self._found.get(pattern)
+        if found is None:
+            search = compile_pattern(pattern).search
+            found = frozenset(i for i, name in enumerate(self.grid.names) if search(name))
+            if len(self._found) > 2000:
+                self._found.clear()
+            self._found[pattern] = found
+        return found
+
+
+def read_rules(texts: Sequence[str], matcher: Matcher, devices: Sequence[str], profile: str) -> list[Rule]:
+    """Rules in the order in which they are tried; each says what it takes of what earlier ones left."""
+    taken: set[int] = set()
+    return [_read(text, matcher, devices, profile, taken) for text in texts]
+
+
+def _read(text: str, matcher: Matcher, devices: Sequence[str], profile: str, taken: set[int]) -> Rule:
+    if not text.strip():
+        return Rule(text, note="a regex, then = and a device, as in exps=CPU")
+    try:
+        pairs = tuple(Settings.parse(["-ot", text], profile=profile).overrides)
+        for _, buffer in pairs:
+            if buffer not in devices and buffer not in ("CPU", "CUDA_Host"):
+                known = ", ".join(devices)
+                raise SettingsError(f"no device {clean(buffer, 40)} in this rig; there is {known}")
+        found = frozenset[int]().union(*(matcher(pattern) for pattern, _ in pairs))
+    except SettingsError as error:
+        message = clean(str(error).removeprefix("-ot: "), 200)
+        return Rule(text, error=message, note=f"{message}: rule not used")
+    hits = found - taken
+    taken |= found
+    device = pairs[0][1] if pairs else ""
+    if not found:
+        note = "matches no tensor"
+    elif not hits:
+        note = f"shadowed: earlier rules take all {len(found)}"
+    else:
+        above = f"; {len(found) - len(hits)} taken above" if len(found) > len(hits) else ""
+        note = f"{_what(matcher.grid, hits)}{above}"
+    return Rule(text, pairs, "", len(hits), len(found), note, "CPU" if device == "CUDA_Host" else device)
+
+
+def _what(grid: Grid, hits: frozenset[int]) -> str:
+    layers = sorted({grid.layer[i] for i in hits if grid.role[i] >= 0})
+    roles = sorted({grid.roles[grid.role[i]] for i in hits if grid.role[i] >= 0})
+    others = [grid.names[i] for i in sorted(hits) if grid.role[i] < 0]
+    if not layers:
+        return ", ".join(clean(name, 40) for name in others[:2])
+    if set(roles) == EXPERTS:
+        words = "experts"
+    else:
+        words = ", ".join(roles) if len(roles) <= 2 else f"{len(roles)} roles"
+    also = f" and {len(others)} more" if others else ""
+    return f"{'layers' if len(layers) > 1 else 'layer'} {spans(layers)}, {words}{also}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """``[0, 1, 2, 5]`` -> ``0–2, 5``."""
+    out: list[list[int]] = []
+    for n in numbers:
+        if out and n == out[-1][1] + 1:
+            out[-1][1] = n
+        else:
+            out.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in out)
+
+
+def assign(grid: Grid, first: int, last: int, device: str) -> str:
+    """The rule that puts the experts (of a dense model: the feed-forward weights) of some layers on ``device``."""
+    layers = range(max(0, first), min(grid.n_layer - 1, last) + 1)
+    experts = any(role in EXPERTS for role in grid.roles)
+    what = r"ffn_.*_exps\." if experts else r"ffn_(gate|up|down)\."
+    return rf"blk\.({'|'.join(map(str, layers))})\.{what}={device}"
