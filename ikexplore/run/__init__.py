@@ -5,4 +5,6 @@ from .session import Session
 from .sweep import Sweep, sweep
 from .text import Perplexity, detokenize, generate, logits, perplexity, tokenize
 
-__all__ = ["Perplexity", "Session", "Sweep", "detokenize", "generate", "logits", "perplexity", "requantized", "sweep", "tokenize"]
+__all__ = [
+    "Perplexity", "Session", "Sweep", "detokenize", "generate", "logits", "perplexity", "requantized", "sweep", "tokenize",
+]

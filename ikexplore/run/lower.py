@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from ikexplore_kernels import activations, tiles
 from ikexplore_kernels.formats import Format, get
 from ikexplore_kernels.program import Instruction, Program
@@ -261,6 +262,4 @@ class Lowering:
         for i in self.instructions:
             i.args = [resolve(v) for v in i.args]
         last = len(self.graph) - 1
-        program = Program(self.instructions, [memory, *self.keep])
-        program.result = base + self._node_at[self.root[last]]
-        return program
+        return Program(self.instructions, [memory, *self.keep], base + self._node_at[self.root[last]])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from ikexplore_kernels import attention, attention_one, dense, elementwise, norm, product, route, rows, tiles
 
 from ..errors import ModelError
@@ -96,6 +97,7 @@ def _emit_product(g: Lowering, w: Weight, gate: Any, t: Tiles, table: Any, at: i
         x = [t.q, 0, 0]
     else:
         op, scratch = product.product, g.need_scratch(product.scratch_bytes(k, w.format.code.sub))
+        assert t.s is not None
         x = [t.q, t.d, t.s[offset_kind(w.format)]]
     groups = -(-m // 16)
     if t.width == 1:
@@ -320,13 +322,13 @@ def flash_attn_ext(g: Lowering, row: int) -> None:
         g.emit(attention_one.merge_parts, [block, parts, size_v, heads, g.at(row), size_v * 4])
         g.give(block)
         return
-    block = max(1, min(tokens, 48 // group))
+    many = max(1, min(tokens, 48 // group))  # tokens of a chunk
     if g.threads > 1:  # enough chunks for all
-        block = max(1, min(block, -(-tokens * kv_heads // (4 * g.threads))))
-    scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, block * group))
-    args = [*sources, g.at(row), size_v * heads * 4, size_v * 4, size, size_v, tokens, group, block, scale, past,
+        many = max(1, min(many, -(-tokens * kv_heads // (4 * g.threads))))
+    scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, many * group))
+    args = [*sources, g.at(row), size_v * heads * 4, size_v * 4, size, size_v, tokens, group, many, scale, past,
             scratch, "scratch"]
-    g.emit(attention.flash_attention, args, kv_heads * -(-tokens // block), g.format(k), g.format(v))
+    g.emit(attention.flash_attention, args, kv_heads * -(-tokens // many), g.format(k), g.format(v))
 
 
 # -- element by element ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from ikexplore_kernels.formats import get, names
 
 from ..errors import ModelError, QuantError

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ikexplore_kernels.program import Program
+
 from ..errors import Cancelled, ModelError, SettingsError
 from ..machine import Machine
 from ..models import Model
@@ -21,6 +23,8 @@ from .rope_table import rope_table
 from .weights import Weight, load, repack_target
 
 Progress = Callable[[dict], None]
+#: lowered graphs that a session keeps, one per number of tokens and outputs
+MOST_PROGRAMS = 16
 
 
 class Session:
@@ -100,7 +104,7 @@ class Session:
     def _eval_ubatch(self, tokens: np.ndarray, n_outputs: int) -> np.ndarray:
         n = len(tokens)
         with self._lock:
-            program = self._program(n, n_outputs)
+            program, logits = self._program(n, n_outputs)
             self.inputs.tokens[:n] = tokens
             self.inputs.positions[:n] = self.n_past + np.arange(n)
             self.inputs.out_ids[:n_outputs] = np.arange(n - n_outputs, n)
@@ -111,7 +115,7 @@ class Session:
             if self._stop[0]:
                 raise Cancelled("stopped in the middle of an evaluation")
             self.n_past += n
-            return program.logits.copy()
+            return logits.copy()
 
     def _team(self, n_tokens: int) -> Any:
         from ikexplore_kernels.team import Team
@@ -124,19 +128,17 @@ class Session:
     def _threads(self, n_tokens: int) -> int:
         return self.resolved.n_threads if n_tokens == 1 else self.resolved.n_threads_batch
 
-    def _program(self, n: int, n_outputs: int) -> Any:
-        """The linked program for a shape; with flash attention one serves every position."""
+    def _program(self, n: int, n_outputs: int) -> tuple[Program, np.ndarray]:
+        """The linked program for a shape and its logits; with flash attention one serves every position."""
         n_kv = self.n_ctx if self.context.flash_attn else min(self.n_ctx, -(-(self.n_past + n) // 32) * 32)
         key = (n, n_outputs, n_kv)
         if key not in self._programs:
             graph = build(self.model, self.settings, self.machine, n_tokens=n, n_kv=n_kv, n_outputs=n_outputs, corrected=True)
             lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
             program = lowering.program().link(self._compiling)
-            program.graph = graph
-            program.logits = _floats_at(program, n_outputs, self.model.hparams.n_vocab)
-            if len(self._programs) >= 16:
+            if len(self._programs) >= MOST_PROGRAMS:
                 self._programs.pop(next(iter(self._programs)))
-            self._programs[key] = program
+            self._programs[key] = program, _floats_at(program, n_outputs, self.model.hparams.n_vocab)
         return self._programs[key]
 
     def _compiling(self, done: int, total: int, what: str) -> None:
@@ -183,7 +185,7 @@ class Session:
         self.close()
 
 
-def _floats_at(program: Any, rows: int, columns: int) -> np.ndarray:
+def _floats_at(program: Program, rows: int, columns: int) -> np.ndarray:
     """The program's result as float32 [rows, columns], a view of its memory."""
     memory = program.keep[0]
     at = program.result - memory.ctypes.data

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from ikexplore_kernels.formats import Format, get
 
 from ..errors import ModelError

@@ -12,7 +12,7 @@ from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
 from .cache_rows import row16
 from .mathv import vexp
-from .simd import *  # noqa: F403
+from .simd import *
 
 STEP = 32  # positions at a time
 
@@ -124,7 +124,8 @@ def merge_parts(a, b, record, chunk, chunks, thread):
             factor = np.float32(math.exp(get_f32(at, p * row) - top))
             total += factor * get_f32(at, p * row + 4)
             for i in range(0, size, 16):
-                store_f32x16(out, i * 4, fma(load_f32x16(at, p * row + 64 + i * 4), splat_f32x16(factor), load_f32x16(out, i * 4)))
+                part = load_f32x16(at, p * row + 64 + i * 4)
+                store_f32x16(out, i * 4, fma(part, splat_f32x16(factor), load_f32x16(out, i * 4)))
         for i in range(0, size, 16):
             store_f32x16(out, i * 4, load_f32x16(out, i * 4) / splat_f32x16(total))
 

@@ -24,10 +24,11 @@ class Instruction:
 
 @dataclass
 class Program:
-    """Instructions of one graph and the arrays that their addresses point into."""
+    """Instructions of one graph, the arrays that their addresses point into, and the address of the last node's values."""
 
     instructions: list[Instruction]
     keep: list[Any] = field(default_factory=list)
+    result: int = 0
     records: np.ndarray = field(default_factory=lambda: np.zeros((0, WIDTH), np.int64))
 
     def missing(self) -> list[tuple[Callable, Format | None, Format | None]]:

@@ -263,11 +263,13 @@ def concat(typingctx, a, c):
 @intrinsic
 def bcast4(typingctx, arr, i):
     """Four bytes at &arr[i], repeated 16 times, as i8x64."""
+    out = Vec("i8", 64)
+
     def codegen(context, b, sig, args):
         i32 = ir.IntType(32)
         word = b.load(_address(context, b, sig.args[0], args[0], args[1], i32), align=1)
-        return b.bitcast(_splat(b, i32x16, word), i8x64.ir)
-    return i8x64(arr, types.intp), codegen
+        return b.bitcast(_splat(b, Vec("i32", 16), word), out.ir)
+    return out(arr, types.intp), codegen
 
 
 @intrinsic

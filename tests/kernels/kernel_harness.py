@@ -1,6 +1,7 @@
 """Runs single kernels the way a lowered graph does, for tests and benchmarks of kernels."""
 
 import numpy as np
+
 from ikexplore_kernels import activations, dense, product, route, tiles
 from ikexplore_kernels.formats import Format
 from ikexplore_kernels.program import Instruction, Program

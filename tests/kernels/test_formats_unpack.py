@@ -10,6 +10,15 @@ from numba import types
 
 from ikexplore_kernels import formats, jit
 from ikexplore_kernels.formats.base import bias, block_bytes16, columns, halves, has_min, is_dense, unpack, widen
+from ikexplore_kernels.formats.gather import (
+    first_words,
+    gather_f16,
+    gather_f32,
+    gather_u8,
+    gather_u16,
+    gather_u32,
+    last_words,
+)
 from ikexplore_kernels.simd import *
 
 COLUMNS = 512
@@ -115,3 +124,29 @@ def test_columns_of_bf16_r16_are_those_of_decode():
     for first in (0, 16):
         all_columns(f, rows.ctypes.data, first * rows.shape[1], 38, out.ctypes.data)
         np.testing.assert_array_equal(out.T, f.decode(rows, 38)[first : first + 16])
+
+
+@jit
+def gathered(w, at, stride, out):
+    store_f32x16(out, 0, to_f32x16(to_i32x16(gather_u8(w, at, stride))))
+    store_f32x16(out, 64, to_f32x16(to_i32x16(gather_u16(w, at, stride))))
+    store_f32x16(out, 128, as_f32x16(gather_u32(w, at, stride)))
+    store_f32x16(out, 192, gather_f16(w, at, stride))
+    store_f32x16(out, 256, gather_f32(w, at, stride))
+    store_f32x16(out, 320, as_f32x16(first_words(w, at, stride)))
+    store_f32x16(out, 384, as_f32x16(last_words(w, at, stride)))
+
+
+def test_gathers_bring_the_same_place_of_16_rows_together():
+    w = np.random.default_rng(9).integers(0, 256, 16 * 53 + 40, dtype=np.uint8)
+    pieces = [w[17 + 53 * r : 21 + 53 * r] for r in range(16)]
+    four = np.array(pieces)
+    for memory in (w, w.ctypes.data):
+        out = np.empty((7, 16), np.float32)
+        gathered(memory, 17, 53, out.ctypes.data)
+        words, halves16 = four.view(np.float32)[:, 0], four[:, :2].copy().view(np.float16)[:, 0]
+        np.testing.assert_array_equal(out[0], four[:, 0])
+        np.testing.assert_array_equal(out[1], four[:, :2].copy().view(np.uint16)[:, 0])
+        np.testing.assert_array_equal(out[3], halves16.astype(np.float32))
+        for k in (2, 4, 5, 6):
+            np.testing.assert_array_equal(out[k].view(np.uint32), words.view(np.uint32))

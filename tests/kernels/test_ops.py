@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from kernel_harness import run
+
 from ikexplore_kernels import attention, attention_one, elementwise, norm, rows
 from ikexplore_kernels.formats import get
 from ikexplore_kernels.program import Instruction
-from kernel_harness import run
 
 RNG = np.random.default_rng(3)
 
@@ -81,9 +82,10 @@ def test_multi_add(weighted):
 
 
 def test_sum_rows_and_copies():
-    x, total, turned = RNG.standard_normal((4, 6, 5), np.float32), np.zeros((4, 6), np.float32), np.zeros((6, 4, 5), np.float32)
+    x = RNG.standard_normal((4, 6, 5), np.float32)
+    total, turned = np.zeros((4, 6), np.float32), np.zeros((6, 4, 5), np.float32)
     run([Instruction(elementwise.sum_rows, [at(x), at(total), 5, 24], 3),
-         Instruction(elementwise.copy_rows, [at(x), at(turned), 5, 6, 4, *x.strides[::-1], 4, turned.strides[0], turned.strides[1]], 3)])
+         Instruction(elementwise.copy_rows, [at(x), at(turned), 5, 6, 4, *x.strides[::-1], 4, *turned.strides[:2]], 3)])
     close(total, x.sum(axis=2))
     assert np.array_equal(turned, x.transpose(1, 0, 2))
 
@@ -144,6 +146,12 @@ def test_store_writes_after_past(name, kind):
     assert np.array_equal(f.decode(cache[4:9], n), f.decode(f.encode(x), n))
 
 
+def sources(q, k, v, fk, fv):
+    """Arguments 0 to 8 of attention: q, k, v with their strides."""
+    heads = k.shape[1] // fk.row_bytes(q.shape[2])
+    return [at(q), *q.strides[:2], at(k), k.strides[0], k.shape[1] // heads, at(v), v.strides[0], v.shape[1] // heads]
+
+
 def naive_attention(q, k, v, past, scale):
     """float64: q [tokens, heads, size], k and v [positions, kv heads, size]; token t sees positions up to past + t."""
     tokens, heads, _ = q.shape
@@ -170,8 +178,8 @@ def test_flash_attention(kinds, tokens, past, block, heads, kv_heads, size, size
     need = attention.attention_scratch_bytes(size, size_v, block * group)
     scratch = np.zeros((2, need + 64), np.uint8)
     scratch[:, need:] = 77
-    args = [at(q), q.strides[0], q.strides[1], at(k), k.strides[0], fk.row_bytes(size), at(v), v.strides[0], fv.row_bytes(size_v),
-            at(y), y.strides[0], y.strides[1], size, size_v, tokens, group, block, size**-0.5, at(where), at(scratch), scratch.shape[1]]
+    args = [*sources(q, k, v, fk, fv), at(y), *y.strides[:2], size, size_v, tokens, group, block, size**-0.5, at(where),
+            at(scratch), scratch.shape[1]]
     run([Instruction(attention.flash_attention, args, kv_heads * -(-tokens // block), fk, fv)])
     dense_k = fk.decode(k, kv_heads * size).reshape(n, kv_heads, size)
     dense_v = fv.decode(v, kv_heads * size_v).reshape(n, kv_heads, size_v)
@@ -191,8 +199,8 @@ def test_attention_of_one_token_in_parts(kinds, past, parts, heads, kv_heads, si
     partial = np.full((heads, parts, 16 + size_v), np.nan, np.float32)
     need = attention_one.part_scratch_bytes(size, size_v)
     scratch = np.full((2, need + 64), 77, np.uint8)
-    args = [at(q), q.strides[0], q.strides[1], at(k), k.strides[0], fk.row_bytes(size), at(v), v.strides[0], fv.row_bytes(size_v),
-            at(partial), parts, 0, size, size_v, 1, heads // kv_heads, 1, size**-0.5, at(where), at(scratch), scratch.shape[1]]
+    args = [*sources(q, k, v, fk, fv), at(partial), parts, 0, size, size_v, 1, heads // kv_heads, 1, size**-0.5, at(where),
+            at(scratch), scratch.shape[1]]
     run([Instruction(attention_one.attention_part, args, kv_heads * parts, fk, fv),
          Instruction(attention_one.merge_parts, [at(partial), parts, size_v, heads, at(y), y.strides[1]], 2)])
     dense_k = fk.decode(k, kv_heads * size).reshape(past + 1, kv_heads, size)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from ikexplore_kernels import formats
 from kernel_harness import matmul, matmul_experts
+
+from ikexplore_kernels import formats
 
 FORMATS = formats.names()
 

@@ -3,9 +3,10 @@
 import threading
 import time
 
-import ikexplore as ikx
 import numpy as np
 import pytest
+
+import ikexplore as ikx
 from ikexplore.run import Session
 
 
@@ -90,12 +91,13 @@ def test_cache_types(llama, golden, kind, bound):
     assert 0 < relative(got, golden["f16"]) < bound
 
 
-def test_one_by_one_equals_one_ubatch(quantized, golden):
-    tokens = golden["tokens"]
-    with Session(quantized, settings()) as session:
+@pytest.mark.parametrize("name, bound", [("llama", 1e-5), ("quantized", 0.015)])
+def test_one_by_one_equals_one_ubatch(request, name, bound, golden):
+    model, tokens = request.getfixturevalue(name), golden["tokens"]
+    with Session(model, settings()) as session:
         parts = [session.eval(tokens[:32], 32), session.eval(tokens[32:33]), session.eval(tokens[33:80], 47)]
         parts += [session.eval([t]) for t in tokens[80:]]
-    assert relative(np.concatenate(parts), run(quantized, tokens)) < 1e-4
+    assert relative(np.concatenate(parts), run(model, tokens)) < bound
 
 
 def test_rewind_forgets(quantized, golden):
@@ -104,7 +106,7 @@ def test_rewind_forgets(quantized, golden):
         first = session.eval(tokens, 1)
         session.rewind(10)
         again = session.eval(tokens[10:], 1)
-        assert relative(again, first) < 1e-5
+        assert relative(again, first) < 1e-4
         with pytest.raises(ikx.SettingsError, match="rewind"):
             session.rewind(97)
 

@@ -4,8 +4,9 @@ import json
 import threading
 import time
 
-import ikexplore as ikx
 import pytest
+
+import ikexplore as ikx
 from ikexplore.run import Session
 
 

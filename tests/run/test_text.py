@@ -2,8 +2,9 @@
 
 import json
 
-import ikexplore as ikx
 import pytest
+
+import ikexplore as ikx
 
 
 @pytest.fixture(scope="module")
