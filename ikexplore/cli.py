@@ -1,16 +1,20 @@
-"""The command line: thin, one function a command. Exit code 0 done, 1 the question's answer is no, 2 bad input."""
+"""The command line: thin, one function a command. Exit code 0 done, 1 the question's answer is no, 2 bad input.
+
+3 is a fault of this program (with its traceback), 130 a stop by Ctrl-C.
+"""
 
 import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import IkexploreError
 
-DONE, NO, BAD, INTERRUPTED = 0, 1, 2, 130
+DONE, NO, BAD, BROKEN, INTERRUPTED = 0, 1, 2, 3, 130
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -38,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"ikexplore: {_one_line(error)}", file=sys.stderr)
         return BAD
+    except Exception:  # a fault of this program; code 1 would read as an answer
+        traceback.print_exc()
+        return BROKEN
 
 
 def _one_line(error: BaseException) -> str:

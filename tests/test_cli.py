@@ -83,6 +83,21 @@ def test_sweep_of_the_embedded_model_prints_rows_as_they_come(repetitions, capsy
     assert "unknown flag --no-such-flag" in told.err
 
 
+@pytest.mark.parametrize(("free_mib", "code"), [(24000, 0), (3, 1)])
+def test_plan_prints_the_log_and_says_whether_it_fits(free_mib, code, capsys, tmp_path):
+    rig = tmp_path / "rig.toml"
+    rig.write_text(f"[[gpu]]\nfree_mib = {free_mib}\n")
+    model = Path(cli.__file__).parent / "demo" / "demo.gguf"
+    assert cli.main(["plan", str(model), "--rig", str(rig), "--", "-c", "512"]) == code
+    assert "graph splits = 2" in capsys.readouterr().out
+
+
+def test_a_fault_of_the_program_is_no_answer(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_parser", lambda: 1 / 0)
+    assert cli.main(["detect"]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_a_pasted_command_line_is_one_word_behind_the_dashes(capsys):
     options = cli._parser().parse_args(["sweep"])
     options.flags = ["$ CUDA_VISIBLE_DEVICES=0 ./bin/llama-sweep-bench -m model.gguf \\\n -ub 1024 --odd"]

@@ -6,10 +6,12 @@ generated text mean something; ``ikx.demo.synthetic(...)`` has random weights in
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from ..models.model import Model
+from ..models.model import Model
+from ..models.model import open as open_model
+
+# at import, not when used: a later import of the submodule would put the module in the place of the function
+from .synthetic import synthetic
 
 __all__ = ["model", "path", "synthetic", "text"]
 
@@ -21,7 +23,7 @@ def path() -> Path:
     return _HERE / "demo.gguf"
 
 
-def model() -> "Model":
+def model() -> Model:
     """The packaged model, opened as `ikx.open` opens any file.
 
     Raises
@@ -29,8 +31,6 @@ def model() -> "Model":
     GGUFError
         if the packaged file is damaged.
     """
-    from ..models.model import open as open_model
-
     return open_model(path())
 
 
@@ -38,13 +38,3 @@ def model() -> "Model":
 def text() -> str:
     """About 50 KB of English that the model has not seen: the last chapters of "Persuasion" (public domain)."""
     return (_HERE / "held_out.txt").read_text(encoding="utf-8")
-
-
-def __getattr__(name: str) -> Any:
-    if name == "synthetic":
-        # the import binds the submodule's name here; the function of the same name takes its place
-        from .synthetic import synthetic
-
-        globals()["synthetic"] = synthetic
-        return synthetic
-    raise AttributeError(f"module 'ikexplore.demo' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import torch
 from gguf import quants
 from tokenizers import Tokenizer
 
-from .train_data import END
+from .train_data import END, token_list
 from .train_model import Config, Qwen3Moe, gguf_name
 
 _KEYS = {
@@ -60,12 +60,13 @@ def _write_shape(w: gguf.GGUFWriter, cfg: Config) -> None:
 
 
 def _write_tokenizer(w: gguf.GGUFWriter, tok: Tokenizer) -> None:
-    n, end = tok.get_vocab_size(), tok.token_to_id(END)
+    tokens = token_list(tok)
+    end = tokens.index(END)
     merges = json.loads(tok.to_str())["model"]["merges"]
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("qwen2")
-    w.add_token_list([tok.id_to_token(i) for i in range(n)])
-    w.add_token_types([gguf.TokenType.CONTROL if i == end else gguf.TokenType.NORMAL for i in range(n)])
+    w.add_token_list(tokens)
+    w.add_token_types([gguf.TokenType.CONTROL if t == END else gguf.TokenType.NORMAL for t in tokens])
     w.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
     w.add_bos_token_id(end)
     w.add_eos_token_id(end)

@@ -103,7 +103,7 @@ def train_step(model: Qwen3Moe, adam: torch.optim.Optimizer, data: np.ndarray, s
 def bits_per_byte(model: Qwen3Moe, tok: Tokenizer, text: str, ctx: int = 512) -> float:
     """Bits per byte of `text`: cut into windows of `ctx` tokens, each read afresh; every token of a window but its
     first is predicted; the sum of -log2 p over these, divided by the bytes that they stand for."""
-    ids = tok.encode(text).ids
+    ids, n_bytes_of = tok.encode(text).ids, [len(t) for t in train_data.token_list(tok)]
     bits, n_bytes = 0.0, 0
     model.eval()
     for at in range(0, len(ids), ctx):
@@ -112,7 +112,7 @@ def bits_per_byte(model: Qwen3Moe, tok: Tokenizer, text: str, ctx: int = 512) ->
             break
         nll = F.cross_entropy(model(window[None])[0, :-1], window[1:], reduction="sum")
         bits += nll.item() / math.log(2)
-        n_bytes += sum(len(tok.id_to_token(i)) for i in window[1:].tolist())  # a character of a token is a byte
+        n_bytes += sum(n_bytes_of[i] for i in ids[at + 1 : at + ctx])
     return bits / n_bytes
 
 

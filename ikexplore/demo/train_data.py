@@ -44,9 +44,15 @@ def make_tokenizer(novels: list[str], n_vocab: int) -> Tokenizer:
     return tok
 
 
+def token_list(tok: Tokenizer) -> list[str]:
+    """All tokens by id, as GGUF has them: one character of a token stands for one byte."""
+    ids = sorted((i, token) for token, i in tok.get_vocab().items())
+    return [token for _, token in ids]
+
+
 def encode_novels(tok: Tokenizer, novels: list[str]) -> np.ndarray:
     """int64 [n]: the novels one after the other, each between two end marks."""
-    end = tok.token_to_id(END)
+    end = token_list(tok).index(END)
     ids = [end]
     for novel in novels:
         ids += [*tok.encode(novel).ids, end]

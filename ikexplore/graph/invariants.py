@@ -30,17 +30,18 @@ def _views_look_into_roots(g: Graph) -> np.ndarray:
 
 
 def _view_ops_are_views(g: Graph) -> np.ndarray:
-    return g.is_view_op & (g.view_src < 0)
+    return np.logical_and(g.is_view_op, g.view_src < 0)
 
 
 def _views_stay_inside(g: Graph) -> np.ndarray:
     views = g.view_src >= 0
     size = nbytes(g.type_id, g.ne, g.nb)
-    return views & ((g.view_offs < 0) | (g.view_offs + size > size[np.where(views, g.view_src, 0)]))
+    beyond = g.view_offs + size > size[np.where(views, g.view_src, 0)]
+    return np.logical_and(views, beyond | (g.view_offs < 0))
 
 
 def _shapes_are_positive(g: Graph) -> np.ndarray:
-    return (g.ne < 1).any(axis=1) | (g.nb < 1).any(axis=1)
+    return np.logical_or((g.ne < 1).any(axis=1), (g.nb < 1).any(axis=1))
 
 
 INVARIANTS: tuple[tuple[str, Callable[[Graph], np.ndarray]], ...] = (

@@ -128,7 +128,9 @@ class Template:
         while len(strides) < 4:
             strides.append(strides[-1] * full[len(strides) - 1])
         name = f"{self._base(a)} (view)"
-        return self._row("VIEW", a.type, full, (a,), nb=tuple(strides), view=a, offs=offs, kv_stride=kv_stride, name=name)
+        return self._row(
+            "VIEW", a.type, full, (a,), nb=tuple(strides), view=a, offs=offs, kv_stride=kv_stride, name=name
+        )
 
     def reshape(self, a: Ref, ne: tuple[int, ...]) -> Ref:
         return self._row("RESHAPE", a.type, ne, (a,), view=a, name=f"{self._base(a)} (reshaped)")

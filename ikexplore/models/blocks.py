@@ -1,4 +1,4 @@
-"""Blocks that graph builders share: attention, feed-forward, experts, in the order and under the names of the reference.
+"""Blocks that graph builders share: attention and feed-forward, in the order and under the names of the reference.
 
 Sources: llm_build_* of ik_llama.cpp, at d345a15 (June 2025) and 8337e4c (August 2026). Where the two differ, functions
 come in pairs. Names are given when the reference gives them: ggml derives the names of views from them.

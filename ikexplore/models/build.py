@@ -59,7 +59,8 @@ def build(
     hp, cx = model.hparams, context(model, settings)
     _check(hp)
     n_kv = cx.n_ctx if n_kv is None else n_kv
-    at = Evaluation(n_tokens, n_kv, n_tokens if n_outputs is None else n_outputs, n_kv - n_tokens if kv_head is None else kv_head)
+    n_outputs = n_tokens if n_outputs is None else n_outputs
+    at = Evaluation(n_tokens, n_kv, n_outputs, n_kv - n_tokens if kv_head is None else kv_head)
     cols = columns(model) if tensors is None else tensors
     return _Builder(hp, cx, cols, at, corrected, layer).graph()
 

@@ -12,6 +12,7 @@ from ..settings.declare import NEW
 from ..settings.resolve import MASK_PAD
 from .model import Model
 
+
 @dataclass(frozen=True)
 class Context:
     """Numbers that hold for all evaluations of one model with one set of switches."""

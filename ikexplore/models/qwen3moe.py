@@ -1,4 +1,4 @@
-"""Graph of the architecture ``qwen3moe`` (build_qwen3moe of ik_llama.cpp): qwen3's attention, experts in every layer."""
+"""Graph of the architecture ``qwen3moe`` (build_qwen3moe of ik_llama.cpp): as ``qwen3``, with experts in every layer."""
 
 from ..graph.template import Ref
 from .blocks import Block, Inputs, attention_2025, attention_2026

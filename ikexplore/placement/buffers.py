@@ -12,6 +12,7 @@ from ..models.hparams import HParams
 
 GPU_ALIGN = 128
 HOST_ALIGN = 32
+ROW_ROUNDING = 128  #: rows that -sm row keeps together (mmq_y of GPUs since compute capability 7.0)
 CPU_EXTRA = 32  #: what a plain CPU buffer adds to its size (TENSOR_ALIGNMENT)
 
 
@@ -30,6 +31,21 @@ def held_bytes(cols: Columns, rows: np.ndarray, gpu: bool) -> int:
     if gpu:
         return int(gpu_sizes(cols.type_id[rows], cols.ne[rows], cols.nbytes[rows]).sum())
     return int(np.asarray(round_up(cols.nbytes[rows], HOST_ALIGN)).sum())
+
+
+def split_bytes(cols: Columns, rows: np.ndarray, shares: Sequence[float]) -> int:
+    """Bytes of -sm row's buffer: every GPU's rows of each matrix, each with its own padding (ggml-cuda split buffer).
+
+    shares: running sums of the GPUs' shares, up to 1.
+    """
+    n_rows = cols.ne[rows, 1] * cols.ne[rows, 2] * cols.ne[rows, 3]
+    points = np.array([0.0, *shares[:-1]], np.float32)
+    lows = (n_rows[:, None].astype(np.float32) * points).astype(np.int64)
+    lows -= lows % ROW_ROUNDING
+    highs = np.column_stack([lows[:, 1:], n_rows])
+    holders = (highs > lows).sum(axis=1)
+    size = cols.nbytes[rows] + holders * gpu_padding(cols.type_id[rows], cols.ne[rows, 0])
+    return int(np.asarray(round_up(size, GPU_ALIGN)).sum())
 
 
 def mapped_bytes(cols: Columns, rows: np.ndarray) -> list[int]:

@@ -48,21 +48,22 @@ def deal_by_number(n_layer: int, n_gpu_layers: int, split: np.ndarray) -> Slots:
 
 def deal_by_size(
     n_layer: int, n_gpu_layers: int, split: np.ndarray, sizes: Sequence[float], compute: float
-) -> tuple[Slots, tuple[int, ...]]:
+) -> tuple[Slots, tuple[int, ...], range]:
     """Layers dealt so that each GPU gets its share of bytes.
 
     sizes: bytes of each layer with its cache, then of the output; compute: the largest compute estimate, counted once
-    per GPU. Also returns the default device of each layer and of the output, host layers included.
+    per GPU. Also returns the default device of each layer and of the output, host layers included, and the layers
+    that were dealt (those left over, and all with one GPU, just have the default).
     """
     first = max(n_layer - n_gpu_layers, 0)
     end = n_layer + 1 if n_gpu_layers > n_layer else n_layer
     n_gpu = len(split)
-    default = [n_gpu - 1] * (n_layer + 1)
+    default, at = [n_gpu - 1] * (n_layer + 1), first
     if n_gpu > 1:
         total = compute * n_gpu
         for i in range(first, end):
             total += sizes[i]
-        loaded, at = np.float32(0), first
+        loaded = np.float32(0)
         for gpu in range(n_gpu):
             loaded = np.float32(loaded + compute)
             share = np.float32(float(split[gpu]) * total)
@@ -75,4 +76,5 @@ def deal_by_size(
                 loaded = np.float32(float(loaded) + sizes[at])
                 at += 1
     layers = tuple(HOST if i < first else default[i] for i in range(n_layer))
-    return Slots(layers, default[n_layer] if n_gpu_layers > n_layer else HOST), tuple(default)
+    slots = Slots(layers, default[n_layer] if n_gpu_layers > n_layer else HOST)
+    return slots, tuple(default), range(first, at)

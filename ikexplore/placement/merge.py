@@ -18,6 +18,11 @@ class Merged:
     inside: np.ndarray  #: rows of ``Columns``
     not_asked: np.ndarray  #: bool per row
 
+    @classmethod
+    def none(cls, rows: int) -> "Merged":
+        """Nothing is merged."""
+        return cls((), np.empty(0, np.int8), np.empty(0, np.int64), np.zeros(rows, bool))
+
 
 def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.ndarray, where: np.ndarray) -> Merged:
     """What the loader merges. slot: place of each layer by its number; where: place of each tensor after overrides."""

@@ -80,7 +80,7 @@ def fit(cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], 
     Raises SettingsError when even that does not fit ("Unable to auto-fit model" in the reference).
     """
     roles = [cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[:-1] for which in ("down", "up", "gate")]
-    experts = sum(np.where(rows < 0, 0, cols.nbytes[rows]) for rows in roles)
+    experts = np.sum([np.where(rows < 0, 0, cols.nbytes[rows]) for rows in roles], axis=0)
     if not np.any(experts):
         return Fit((), _fill_from_the_end(sizes.total, free))
     rules: list[Rule] = []
@@ -91,11 +91,9 @@ def fit(cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], 
         for il, size in enumerate(sizes.total):
             if default[il] == gpu:
                 need = int(need + size)
-        mine = [il for il in reversed(range(cols.n_layer)) if default[il] == gpu and experts[il]] if need > limit else []
-        given = 0
-        for il in mine:
+        mine = [il for il in reversed(range(cols.n_layer)) if default[il] == gpu and experts[il]]
+        for given, il in enumerate(mine if need > limit else [], 1):
             need -= int(experts[il])
-            given += 1
             rules.append(_rule(il, "--fit"))
             layers.append(il)
             if need <= limit:

@@ -1,45 +1,45 @@
 """``place``: where each tensor and each layer's cache lives, and why. Nothing here computes; all is sizes and names."""
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from ..errors import ModelError, SettingsError
+from ..errors import SettingsError
 from ..graph.types import type_name
 from ..machine import Device, Machine
-from ..models.columns import Added, Columns, columns
+from ..models.columns import Columns, columns
 from ..models.context import Context, context
 from ..models.model import Model
 from ..settings import Settings
 from ..settings.declare import NEW
-from .buffers import CPU_EXTRA, cache_bytes, held_bytes, mapped_bytes
-from .layers import HOST, Slots, deal_by_number, deal_by_size, shares
-from .merge import merged_tensors
-from .moe import Fit, fit, n_cpu_moe_rules
+from .asked import overridden, with_copies
+from .buffers import CPU_EXTRA, cache_bytes, held_bytes, mapped_bytes, split_bytes
+from .deal import Deal, deal
+from .layers import HOST, Slots
+from .merge import Merged, merged_tensors
+from .moe import n_cpu_moe_rules
 from .repack import repacked_types
 from .rules import Rule, first_match
-from .sizes import LayerSizes, layer_sizes
 
-MIB = 2**20
+#: matrices that -sm row divides over all GPUs
+_DIVIDED = ("attn_q.weight", "attn_k.weight", "attn_v.weight", "output.weight", "ffn_up.weight", "ffn_gate.weight",
+            "ffn_down.weight")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where everything lives. Places are numbers: a GPU's number in ``gpus``, then ``host``, then ``cpu``.
+    """Where everything lives. Places are numbers: a GPU's number in ``gpus``, then ``host``, ``cpu`` and ``divided``.
 
     ``host`` is memory that the loader chose for what is not on a GPU (pinned in a CUDA build: "CUDA_Host"); ``cpu`` is
-    plain memory asked for by an override, a group of its own until June 2025.
+    plain memory asked for by an override, a group of its own until June 2025; ``divided`` is -sm row's split buffer.
     """
 
     model: Model
     settings: Settings
     machine: Machine
     context: Context
-    gpus: tuple[Device, ...]  #: GPUs that the engine uses, by number
-    slots: Slots
+    deal: Deal
     tensors: Columns  #: as they are at run time: repacked types, copies and merged tensors added
     place: np.ndarray  #: int8 per row of ``tensors``; -1 for tensors that live inside a merged one
     rules: tuple[Rule, ...]
@@ -47,10 +47,15 @@ class Placement:
     overridden: dict[str, int]  #: buffer name -> messages "buffer type overridden"
     use_mmap: bool
     file_types: np.ndarray  #: type ids before -rtr
-    sizes: LayerSizes | None = None
-    fit: Fit | None = None
-    n_gpu_layers: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gpus(self) -> tuple[Device, ...]:
+        """GPUs that compute, by number."""
+        return self.deal.gpus
+
+    @property
+    def slots(self) -> Slots:
+        return self.deal.slots
 
     @property
     def host(self) -> int:
@@ -59,6 +64,15 @@ class Placement:
     @property
     def cpu(self) -> int:
         return len(self.gpus) + 1
+
+    @property
+    def divided(self) -> int:
+        return len(self.gpus) + 2
+
+    @cached_property
+    def backend(self) -> np.ndarray:
+        """Number of the backend that reads a place: int8 per place; the CPU's is the number of GPUs."""
+        return np.array([*range(len(self.gpus)), self.host, self.host, 0], np.int8)
 
     @property
     def pinned(self) -> bool:
@@ -73,7 +87,7 @@ class Placement:
         """What the reference calls the buffers of a place."""
         if place < len(self.gpus):
             return self.gpus[place].name
-        return self.host_name if place == self.host else "CPU"
+        return (self.host_name, "CPU", "CUDA_Split")[place - len(self.gpus)]
 
     @cached_property
     def kv_slots(self) -> tuple[int, ...]:
@@ -85,11 +99,11 @@ class Placement:
         """Copies of split inputs for pipeline parallelism; None where the reference keeps it off."""
         wanted = (
             len(self.machine.gpus) > 1
-            and self.n_gpu_layers > self.model.hparams.n_layer
+            and self.deal.n_gpu_layers > self.model.hparams.n_layer
             and self.settings.split_mode == "layer"
             and self.context.offload_kqv
         )
-        if self.settings.profile == NEW and (self.facts["user_overrides"] or self.fit is not None):
+        if self.settings.profile == NEW and (self.settings.overrides or self.deal.fit is not None):
             wanted = False
         return self.machine.sched_max_copies if wanted else None
 
@@ -104,12 +118,14 @@ class Placement:
     def model_bytes(self) -> list[tuple[str, int]]:
         """(buffer name, bytes), one entry per line that the reference prints: host first, then CPU, then GPUs."""
         lines: list[tuple[str, int]] = []
-        for place in (self.host, self.cpu, *range(len(self.gpus))):
+        for place in (self.host, self.cpu, self.divided, *range(len(self.gpus))):
             rows = np.flatnonzero(self.place == place)
             if not len(rows):
                 continue
             if place < len(self.gpus):
                 lines.append((self.name(place), held_bytes(self.tensors, rows, True)))
+            elif place == self.divided:
+                lines.append((self.name(place), split_bytes(self.tensors, rows, self.deal.split or ())))
             elif self.use_mmap:
                 lines += [("CPU", size) for size in mapped_bytes(self.tensors, rows)]
             else:
@@ -144,219 +160,74 @@ class Placement:
 
 
 def place(model: Model, settings: Settings, machine: Machine) -> Placement:
-    """Where everything lives. Raises SettingsError for switches that contradict each other, the model or the machine."""
-    newer = settings.profile == NEW
-    cx, cols = context(model, settings), columns(model)
-    devices, gpus = _used_gpus(settings, machine)
-    ngl = settings.n_gpu_layers if gpus else 0
-    sizes, found = None, None
-    default: tuple[int, ...] = ()
-    facts: dict[str, Any] = {"user_overrides": bool(settings.overrides) and ngl > 0}
-    if newer and gpus:
-        free = _free(settings, devices)
-        sizes = _sizes(model, settings, cols, cx)
-        facts["available"] = available(sizes, free)
-        slots, default = _deal_2026(model, settings, devices, ngl, sizes, free)
-        if settings.fit:
-            _check_fit(settings)
-            if sizes.required > facts["available"]:
-                found = fit(cols, sizes, slots, default, free)
-                slots = found.slots
-    else:
-        slots = _deal_2025(model, settings, machine, gpus, ngl)
-    if newer and devices != gpus:  # layers are dealt over the devices in the order of --device
-        slots = _renumbered(slots, [gpus.index(d) for d in devices])
-    rules = _rules(settings, gpus, ngl, found, cols, default, machine)
-    return _tensors(model, settings, machine, cx, cols, gpus, slots, rules, sizes, found, ngl, facts)
+    """Where everything lives: copies and merges, slots, overrides, repack.
 
-
-def _used_gpus(settings: Settings, machine: Machine) -> tuple[tuple[Device, ...], tuple[Device, ...]]:
-    """GPUs in the order in which layers are dealt, and in the order of the machine."""
-    gpus = machine.gpus
-    mode = settings.split_mode
-    if mode in ("row", "graph", "attn") and gpus:
-        raise SettingsError(f"-sm {mode} is not planned yet; use -sm layer or -sm none")
-    if settings.profile == NEW and settings.devices:
-        names = [name for name in settings.devices.split(",") if name]
-        known = {gpu.name: gpu for gpu in gpus}
-        missing = [name for name in names if name not in known]
-        if missing:
-            raise SettingsError(f"--device {missing[0]}: this machine has {', '.join(known) or 'no GPU'}")
-        order = tuple(known[name] for name in names)
-        gpus = tuple(gpu for gpu in gpus if gpu in order)
-        return order, gpus
-    if mode == "none" and gpus:
-        if settings.main_gpu >= len(gpus):
-            raise SettingsError(f"-mg {settings.main_gpu}: this machine has {len(gpus)} GPUs, numbered from 0")
-        if settings.profile == NEW and len(gpus) > 1:
-            raise SettingsError("-sm none with several GPUs fails in this version; use --device to name the one to use")
-        gpus = (gpus[settings.main_gpu],)
-    return gpus, gpus
-
-
-def _free(settings: Settings, devices: tuple[Device, ...]) -> list[int]:
-    """Bytes that the loader counts as free per device: what is free less the margin."""
-    margins = dict(zip(settings.gpu_fit_margin[::2], settings.gpu_fit_margin[1::2]))
-    usual = settings.fit_margin or 1024
-    return [max(0, (d.free_mib or 0) - int(margins.get(i, usual))) * MIB for i, d in enumerate(devices)]
-
-
-def _sizes(model: Model, settings: Settings, cols: Columns, cx: Context) -> LayerSizes:
-    n_ctx = settings.n_ctx or model.hparams.n_ctx_train
-    n_batch = min(settings.n_batch, settings.n_ctx) if settings.n_ctx else settings.n_batch
-    return layer_sizes(model.hparams, cols, cx, n_ctx, min(n_batch, settings.n_ubatch))
-
-
-def available(sizes: LayerSizes, free: list[int]) -> int:
-    """Bytes that the loader thinks it can use: what is free less the compute estimate, per GPU."""
-    return sum(int(f - sizes.compute) for f in free if f > sizes.compute)
-
-
-def _deal_2025(model: Model, settings: Settings, machine: Machine, gpus: tuple[Device, ...], ngl: int) -> Slots:
-    n = model.hparams.n_layer
-    if not gpus or ngl <= 0:
-        return Slots((HOST,) * n, HOST)
-    free = [(gpu.free_mib or 0) * MIB for gpu in gpus]
-    return deal_by_number(n, ngl, shares(settings.tensor_split if len(gpus) > 1 else (), free))
-
-
-def _deal_2026(
-    model: Model, settings: Settings, devices: tuple[Device, ...], ngl: int, sizes: LayerSizes, free: list[int]
-) -> tuple[Slots, tuple[int, ...]]:
-    if settings.fit:
-        ngl = 999
-    split = shares(settings.tensor_split, free) if len(devices) > 1 else np.ones(1, np.float32)
-    return deal_by_size(model.hparams.n_layer, ngl, split, sizes.total, sizes.compute)
-
-
-def _check_fit(settings: Settings) -> None:
-    if settings.overrides:
-        raise SettingsError("--fit refuses -ot: the engine chooses itself; leave one of the two out")
-    if settings.n_cpu_moe:
-        raise SettingsError("--fit refuses --n-cpu-moe: the engine chooses itself; leave one of the two out")
-
-
-def _renumbered(slots: Slots, numbers: list[int]) -> Slots:
-    def new(slot: int) -> int:
-        return slot if slot == HOST else numbers[slot]
-
-    return Slots(tuple(new(s) for s in slots.layers), new(slots.output))
-
-
-def _rules(
-    settings: Settings,
-    gpus: tuple[Device, ...],
-    ngl: int,
-    found: Fit | None,
-    cols: Columns,
-    default: tuple[int, ...],
-    machine: Machine,
-) -> tuple[Rule, ...]:
-    """All override rules in the order in which they are tried."""
-    newer = settings.profile == NEW
-    names = {gpu.name for gpu in gpus} | {"CPU"}
-    if newer and ngl == 0 and not settings.fit:  # without layers on a GPU the newer engine drops -ot and --n-cpu-moe
-        return ()
-    rules = []
-    for pattern, buffer in settings.overrides:
-        if buffer not in names:
-            raise SettingsError(
-                f"-ot {pattern}={buffer}: there is no buffer {buffer!r} here; use one of {', '.join(sorted(names))}"
-            )
-        rules.append(Rule(pattern, buffer))
-    if found is not None:
-        rules += found.rules
-    if newer and settings.n_cpu_moe and gpus:
-        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, default, len(gpus))
-    return tuple(rules)
-
-
-def _tensors(
-    model: Model,
-    settings: Settings,
-    machine: Machine,
-    cx: Context,
-    cols: Columns,
-    gpus: tuple[Device, ...],
-    slots: Slots,
-    rules: tuple[Rule, ...],
-    sizes: LayerSizes | None,
-    found: Fit | None,
-    ngl: int,
-    facts: dict[str, Any],
-) -> Placement:
-    newer, host = settings.profile == NEW, len(gpus)
-    cols = _with_copies(cols, slots)
-    # by slot: layers, then what lies outside of them (the embedding is always host, output and its norm go together)
-    slot = np.array([host if s == HOST else s for s in (*slots.layers, slots.output)], np.int8)
-    where = slot[cols.layer]
-    where[[i for i, name in enumerate(cols.names) if name == "token_embd.weight"][:1]] = host
-    rule = first_match(rules, cols.names)
-    number = {gpu.name: i for i, gpu in enumerate(gpus)}
+    Raises SettingsError for switches that contradict each other, the model or the machine; ModelError for a model that
+    lacks a tensor.
+    """
+    newer, cx, cols = settings.profile == NEW, context(model, settings), columns(model)
+    dealt = deal(model, settings, machine, cx, cols)
+    rules = _rules(settings, dealt, cols)
     pinned = machine.cuda_build and bool(machine.gpus)
-    cpu = host + 1 if pinned and not newer else host  # a group of its own only beside a pinned one
-    target = np.array([number.get(r.buffer, cpu) for r in rules] or [0], np.int8)
-    where = np.where(rule >= 0, target[rule], where).astype(np.int8)
+    cols = with_copies(cols)
+    slot = _slot_places(dealt)
+    rule = first_match(rules, cols.names)
+    where = _places(cols, dealt, slot, rules, rule, apart=pinned and not newer)
 
-    merged = merged_tensors(model, settings, cols, slot, where) if newer else None
-    overridden = _overridden(model, cols, rules, newer, merged.not_asked if merged else np.zeros(len(cols), bool))
-    to_host = bool(len(rules)) and any(r.buffer == "CPU" and (rule == i).any() for i, r in enumerate(rules))
-    use_mmap = settings.use_mmap and not settings.rtr
-    if newer and (to_host or (merged and merged.added)):
-        use_mmap = False
-    if merged and merged.added:
+    merged = merged_tensors(model, settings, cols, slot, where) if newer else Merged.none(len(cols))
+    said = overridden(model, cols, rules, merged.not_asked, "CUDA_Host" if newer and pinned else "CPU")
+    to_host = any(r.buffer == "CPU" and (rule == i).any() for i, r in enumerate(rules))
+    use_mmap = settings.use_mmap and not settings.rtr and not (newer and (to_host or merged.added))
+    if merged.added:
         cols = cols.with_added(merged.added)
         where[merged.inside] = -1
         where = np.concatenate([where, merged.place]).astype(np.int8)
         rule = np.concatenate([rule, np.full(len(merged.added), -1, np.int16)])
     file_types = cols.type_id
     if settings.rtr:
-        may = (where >= host) & np.array([name != "token_embd.weight" for name in cols.names])
+        n_gpu = len(dealt.gpus)
+        may = (where == n_gpu) | (where == n_gpu + 1)
+        may &= np.array([name != "token_embd.weight" for name in cols.names])
         cols = cols.with_types(repacked_types(cols.type_id, cols.ne, may, "avx512_bf16" in machine.features, newer))
-    return Placement(
-        model, settings, machine, cx, gpus, slots, cols, where, rules, rule, overridden, use_mmap, file_types, sizes,
-        found, 999 if settings.fit and gpus else ngl, facts,
-    )  # fmt: skip
+    return Placement(model, settings, machine, cx, dealt, cols, where, rules, rule, said, use_mmap, file_types)
 
 
-def _with_copies(cols: Columns, slots: Slots) -> Columns:
-    """Adds the copies that loading makes: of rope_freqs for every layer but the first, of the embedding as output."""
-    if "token_embd.weight" not in cols.index:
-        raise ModelError("the model has no tensor 'token_embd.weight'; every model needs it")
-    added = []
-    if "output.weight" not in cols.index:
-        added.append(Added("token_embd.weight", "output.weight", -1, int(cols.rows("token_embd.weight")[-1])))
-    freqs = int(cols.rows("rope_freqs.weight")[-1])
-    if freqs >= 0:
-        layer = cols.layer.copy()
-        layer[freqs] = 0
-        cols = replace(cols, layer=layer)
-        added += [Added("rope_freqs.weight", "rope_freqs.weight", il, freqs) for il in range(1, cols.n_layer)]
-    return cols.with_added(added) if added else cols
+def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:
+    """All override rules in the order in which they are tried."""
+    newer = settings.profile == NEW
+    names = [*(gpu.name for gpu in dealt.gpus), "CPU"]
+    rules = []
+    for pattern, buffer in settings.overrides:
+        if buffer not in names:
+            known = ", ".join(names)
+            raise SettingsError(f"-ot {pattern}={buffer}: there is no buffer {buffer!r} here; use one of {known}")
+        rules.append(Rule(pattern, buffer))
+    first_match(rules, ())  # a bad pattern is told even where no rule is tried
+    if newer and dealt.n_gpu_layers == 0:  # without layers on a GPU the newer engine drops -ot and --n-cpu-moe
+        return ()
+    if dealt.fit is not None:
+        rules += dealt.fit.rules
+    if newer and settings.n_cpu_moe and dealt.gpus:
+        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, dealt.default, len(dealt.gpus))
+    return tuple(rules)
 
 
-#: tensors that the loader asks for without needing them; it reports overrides for those that are missing too
-_OPTIONAL = {
-    "llama": ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias"),
-    "llama dense": ("ffn_gate.bias", "ffn_down.bias", "ffn_up.bias"),
-}
+def _slot_places(dealt: Deal) -> np.ndarray:
+    """Place of each layer's slot, then of the output's: int8."""
+    host = len(dealt.gpus)
+    return np.array([host if s == HOST else s for s in (*dealt.slots.layers, dealt.slots.output)], np.int8)
 
 
-def _overridden(model: Model, cols: Columns, rules: tuple[Rule, ...], newer: bool, not_asked: np.ndarray) -> dict[str, int]:
-    """How often the loader says that a rule decided, per buffer."""
-    if not rules:
-        return {}
-    asked = [name for name, skip in zip(cols.names, not_asked.tolist()) if not skip]
-    roles = _OPTIONAL["llama"] if model.arch == "llama" else ()
-    roles += _OPTIONAL["llama dense"] if model.arch == "llama" and not model.hparams.is_moe else ()
-    for role in roles:
-        rows = cols.rows(f"blk.{{il}}.{role}")[:-1]
-        asked += [f"blk.{il}.{role}" for il in np.flatnonzero(rows < 0)]
-    if "output.weight" not in cols.names:
-        asked.append("output.weight")
-    if model.arch == "llama" and "rope_freqs.weight" not in cols.index:
-        asked += ["rope_freqs.weight"] * cols.n_layer
-    first = first_match(rules, tuple(asked))
-    counts = Counter(rules[i].buffer for i in first[first >= 0].tolist())
-    host = "CUDA_Host" if newer else "CPU"
-    return {host if buffer == "CPU" else buffer: n for buffer, n in counts.items()}
+def _places(
+    cols: Columns, dealt: Deal, slot: np.ndarray, rules: tuple[Rule, ...], rule: np.ndarray, apart: bool
+) -> np.ndarray:
+    """Place of each tensor: its layer's slot, then the first rule. ``apart``: CPU is another place than host."""
+    host = len(dealt.gpus)
+    where = slot[cols.layer]
+    where[cols.names.index("token_embd.weight")] = host
+    if dealt.split is not None:
+        matrix = np.array([name.endswith(_DIVIDED) for name in cols.names])
+        where[matrix & (where < host)] = host + 2
+    number = {gpu.name: i for i, gpu in enumerate(dealt.gpus)}
+    target = np.array([number.get(r.buffer, host + 1 if apart else host) for r in rules] or [0], np.int8)
+    return np.where(rule >= 0, target[rule], where).astype(np.int8)

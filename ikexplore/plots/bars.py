@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import palette
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROOM = 0.94  # the capacity lies here on each bar
-#: below this share of its memory the host's bar is drawn to its content, without a tick for the capacity
+#: below this share of its memory a bar is drawn to the largest such one, without a tick for the capacity
 LOW = 0.05
 
 
@@ -27,17 +28,22 @@ def memory(plan: Any) -> Figure:
     return figure
 
 
-def scale(device: Device, largest: float) -> tuple[float, bool]:
-    """MiB at the end of a device's bar, and whether its capacity is marked there."""
-    known = device.capacity is not None and not (device.host and device.total < LOW * device.capacity)
-    return ((device.capacity if known and device.capacity else max(largest, 1e-9)) / _ROOM, known)
+def marked(device: Device) -> bool:
+    """Whether a device's bar is scaled to its capacity: it is known, and not almost all of it is free."""
+    return bool(device.capacity) and device.total >= LOW * (device.capacity or 0.0)
+
+
+def scale(device: Device, devices: Sequence[Device]) -> float:
+    """MiB at the end of a device's bar."""
+    if device.capacity and marked(device):
+        return device.capacity / _ROOM
+    return max([d.total for d in devices if not marked(d)] + [1e-3]) / _ROOM
 
 
 def draw(ax: Axes, picture: Picture) -> None:
     """The bars, first device on top."""
-    largest = max(d.total for d in picture.devices)
     for row, device in enumerate(picture.devices):
-        full, known = scale(device, largest)
+        full, known = scale(device, picture.devices), marked(device)
         if known:
             ax.barh(row, _ROOM, height=0.42, color=palette.rgba("veil"), linewidth=0.8 if device.simulated else 0,
                     edgecolor=palette.rgba("ink3"), linestyle=(0, (3, 3)) if device.simulated else "-")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import palette
 from .picture import Device, Picture
+from .words import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,8 @@ def hatch(device: Device) -> str | None:
 
 def label(device: Device) -> str:
     """Name of a device, and that it is simulated where it is."""
-    return f"{device.name}\nsimulated" if device.simulated else device.name
+    name = clean(device.name, 12).replace("$", r"\$")
+    return f"{name}\nsimulated" if device.simulated else name
 
 
 def picture_of(plan: Any) -> Picture:

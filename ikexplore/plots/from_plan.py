@@ -9,6 +9,7 @@ import numpy as np
 
 from .axis import positions
 from .picture import Device, Grid, Lanes, Picture
+from .words import clean
 
 if TYPE_CHECKING:
     from ..placement import Placement
@@ -27,7 +28,7 @@ def picture(plan: Plan, grid: Grid | None = None) -> Picture:
     names = [d.name for d in devices]
     at, why = _places(plan.placement, grid, names)
     return Picture(
-        title=plan.model.name, grid=grid, devices=devices, at=at, why=why,
+        title=clean(plan.model.name), grid=grid, devices=devices, at=at, why=why,
         pp=_lanes(_prompt(plan), grid, names), tg=_lanes(plan.after_policy["tg"], grid, names),
         repacked={grid.index[name]: new for name, _, new in plan.repacked if name in grid.index},
     )

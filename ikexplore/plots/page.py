@@ -9,12 +9,13 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from . import palette
-from .bars import scale
+from .bars import marked, scale
 from .curves import points
 from .figure import label, mib, picture_of
 from .lanes import note as lanes_note
 from .picture import MIB, Device, Grid, Lanes, Picture
 from .tensormap import heads, note, share_height
+from .words import clean
 
 WIDTH, LEFT, RIGHT = 960, 110, 940
 _PITCH, _LANE, _BAR, _STRIP, _CHART = 13, 28, 32, 44, 170
@@ -35,7 +36,7 @@ def page(plan: Any, sweeps: Sequence[Any] = (), command: str = "") -> str:
         _rates(out, sweeps)
     _tensors(out, picture)
     _splits(out, picture, picture.pp)
-    for line in textwrap.wrap(command, 136, break_on_hyphens=False)[:10] or ["no flags: the defaults"]:
+    for line in textwrap.wrap(clean(command, 4000), 136, break_on_hyphens=False)[:10] or ["no flags: the defaults"]:
         out.text(10, out.y + 12, line, 11, "ink2", mono=True)
         out.y += 16
     return out.done()
@@ -52,7 +53,7 @@ class _Page:
              weight: int = 400, mono: bool = False) -> None:
         family = f" font-family={quoteattr(_MONO)}" if mono else ""
         self.parts.append(f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" text-anchor="{anchor}" '
-                          f'font-weight="{weight}" xml:space="preserve"{family}>{escape(value)}</text>')
+                          f'font-weight="{weight}" xml:space="preserve"{family}>{escape(clean(value, 200))}</text>')
 
     def rect(self, x: float, y: float, wide: float, tall: float, fill: str, opacity: float = 1.0, **more: str) -> None:
         rest = "".join(f" {k.replace('_', '-')}={quoteattr(v)}" for k, v in more.items())
@@ -88,9 +89,9 @@ def _name(out: _Page, device: Device, y: float) -> None:
 
 def _memory(out: _Page, picture: Picture) -> None:
     out.caption("Memory", "model, KV, compute, MiB")
-    largest, room = max(d.total for d in picture.devices), RIGHT - LEFT - 150
+    room = RIGHT - LEFT - 150
     for device in picture.devices:
-        full, known = scale(device, largest)
+        full, known = scale(device, picture.devices), marked(device)
         y, (fill, strength) = out.y + 6, _hue(device)
         end = LEFT + room * 0.94
         if known:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import palette
 from .figure import SMALL, axes, caption, fill, new, picture_of
 from .picture import Grid, Picture
+from .words import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +64,8 @@ def draw(ax: Axes, picture: Picture) -> None:
     ax.add_collection(PatchCollection(stripes, facecolor=palette.rgba("bg"), edgecolor="none", alpha=0.7))
     ax.set_xlim(-grid.edge, grid.n_layer + grid.edge)
     ax.set_ylim(len(grid.roles), 0)
-    ax.set_yticks([r + 0.5 for r in range(len(grid.roles))], grid.roles, family="monospace", fontsize=SMALL - 1)
+    names = [clean(role, 18).replace("$", r"\$") for role in grid.roles]
+    ax.set_yticks([r + 0.5 for r in range(len(names))], names, family="monospace", fontsize=SMALL - 1)
     ax.set_xticks([])
 
 

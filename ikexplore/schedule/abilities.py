@@ -17,8 +17,8 @@ from ..models.context import Context
 from ..settings.declare import NEW
 from .flash import flash_2025, flash_2026
 
-_BASE = """bf16 f16 f32 iq1_bn iq1_m iq1_s iq2_bn iq2_k iq2_ks iq2_s iq2_xs iq2_xxs iq3_k iq3_s iq3_xxs iq4_k iq4_ks iq4_kss
-iq4_nl iq4_xs iq5_k iq6_k q2_k q3_k q4_0 q4_1 q4_k q5_0 q5_1 q5_k q6_0 q6_k q8_0 q8_k"""
+_BASE = """bf16 f16 f32 iq1_bn iq1_m iq1_s iq2_bn iq2_k iq2_ks iq2_s iq2_xs iq2_xxs iq3_k iq3_s iq3_xxs iq4_k iq4_ks
+iq4_kss iq4_nl iq4_xs iq5_k iq6_k q2_k q3_k q4_0 q4_1 q4_k q5_0 q5_1 q5_k q6_0 q6_k q8_0 q8_k"""
 #: (since when, types that a GPU multiplies from then on)
 _MATMUL = (
     ("", _BASE),
@@ -133,7 +133,8 @@ def _flash(graph: Graph, r: Rules, rows: np.ndarray, cc: int) -> np.ndarray:
     seen: dict[tuple, bool] = {}
     able = np.empty(len(rows), bool)
     q, k, v = (graph.srcs[rows, i] for i in range(3))
-    facts = np.column_stack([graph.ne[q][:, :3], graph.ne[k][:, [0, 2]], graph.ne[v][:, 0], graph.type_id[k], graph.type_id[v]])
+    sizes = [graph.ne[q][:, :3], graph.ne[k][:, [0, 2]], graph.ne[v][:, 0]]
+    facts = np.column_stack([*sizes, graph.type_id[k], graph.type_id[v]])
     for i, key in enumerate(map(tuple, facts.tolist())):
         if key not in seen:
             d, n, heads, d_k, heads_kv, d_v, type_k, type_v = key

@@ -37,7 +37,9 @@ class Arena:
     copied: np.ndarray
 
 
-def arenas(graph: Graph, at: Assignment, cut: Splits, held: np.ndarray, n_copies: int, older: bool, n_backends: int) -> Arena:
+def arenas(
+    graph: Graph, at: Assignment, cut: Splits, held: np.ndarray, n_copies: int, older: bool, n_backends: int
+) -> Arena:
     """Dry run of ggml_gallocr_reserve for a graph that is cut into splits.
 
     held int8 [rows]: backends of tensors that have memory already. n_copies: copies of split inputs (pipeline
@@ -53,7 +55,7 @@ def arenas(graph: Graph, at: Assignment, cut: Splits, held: np.ndarray, n_copies
     events = fast(_lifetimes, n)(*_uses(graph, cut, held, n_copies), first, graph.n_leafs, n)
     offset, peak = fast(_best_fit, n)(events, size, backend, n_backends, MAX_FREE_BLOCKS)
     if len(peak) == 0:
-        raise ModelError(f"the compute buffers would need more than {MAX_FREE_BLOCKS} free blocks, more than ggml holds")
+        raise ModelError(f"the compute buffers would fall into more than {MAX_FREE_BLOCKS} free blocks, ggml's limit")
     return Arena(peak, events, offset, size, backend, plain[cut.source])
 
 

@@ -53,15 +53,13 @@ def assign(
     pinned = np.array([params.get("backend") == "CPU" for _, params in graph.labels])[graph.label_id]
     backend[pinned], reason[pinned] = cpu, REASON["pinned"]
     view = graph.is_view_op
-    fast(_first, n)(
-        graph.srcs, graph.view_src, graph.flags, held, weight, supports, offload, n_leafs, backend, reason
-    )
+    fast(_first, n)(graph.srcs, graph.view_src, graph.flags, held, weight, supports, offload, backend, reason)
     fast(_spread, n)(view, supports, n_leafs, cpu, backend, reason)
     fast(_rest, n)(graph.srcs, graph.view_src, view, held, supports, n_leafs, backend, reason)
     return Assignment(backend, reason)
 
 
-def _first(srcs, view_src, flags, held, weight, supports, offload, n_leafs, backend, reason):  # type: ignore[no-untyped-def]
+def _first(srcs, view_src, flags, held, weight, supports, offload, backend, reason):  # type: ignore[no-untyped-def]
     """Pass 1: rows whose memory, or whose weights, say where they run."""
     n, width = srcs.shape
     cpu = supports.shape[1] - 1

@@ -58,7 +58,8 @@ def _why_there(plan: Plan, row: int) -> str:
         number = int(p.rule[row])
         rule = p.rules[number]
         later = [i + 1 for i in range(number + 1, len(p.rules)) if matches(p.rules[i].pattern, (name,))[0]]
-        text = f"{rule.flag} {rule.pattern}={rule.buffer}, rule {number + 1} of {len(p.rules)}, is the first that matches"
+        which = f"rule {number + 1} of {len(p.rules)}"
+        text = f"{rule.flag} {rule.pattern}={rule.buffer}, {which}, is the first that matches"
         return text + (f" (so would {', '.join(map(str, later))})" if later else "")
     if name == "token_embd.weight" and p.place[row] == p.host:
         return "the embedding always stays in host memory"
@@ -74,8 +75,8 @@ def _slot(plan: Plan, il: int) -> str:
         if not p.gpus:
             return "this machine has no GPU"
         if il < 0:
-            return f"the output goes to a GPU only if -ngl ({p.n_gpu_layers}) is more than the {n} layers"
-        return f"with -ngl {p.n_gpu_layers} the first {max(n - p.n_gpu_layers, 0)} of {n} layers stay in host memory"
+            return f"the output goes to a GPU only if -ngl ({p.deal.n_gpu_layers}) is more than the {n} layers"
+        return f"with -ngl {p.deal.n_gpu_layers} the first {max(n - p.deal.n_gpu_layers, 0)} of {n} layers stay in host memory"
     if len(p.gpus) == 1:
         return f"{what} is on the only GPU that is used, {p.gpus[slot].name}"
     by = "by size" if plan.rules.newer else "by number"
@@ -136,20 +137,23 @@ def _numbers(plan: Plan, row: int, weight: int) -> str:
     if op in ("MUL_MAT_ID", "MOE_FUSED_UP_GATE") and r.date >= "2025-06-12":
         tokens, experts = int(g.ne[row, 2]), int(g.ne[weight, 2])
         used = int(g.ne[g.srcs[row, 2 if op == "MUL_MAT_ID" else 3], 0])
-        return f"{tokens} tokens x {used} of {experts} experts = {tokens * used} against {r.batch} x {experts} = {r.batch * experts}"
+        have, need = f"{tokens} tokens x {used} of {experts} experts = {tokens * used}", r.batch * experts
+        return f"{have} against {r.batch} x {experts} = {need}"
     return f"{int(g.ne[row, 1])} rows against {r.batch}"
 
 
 def _offloaded(plan: Plan, row: int, weight: int) -> str:
     first = plan.schedule.backends[int(plan.schedule.at.backend[row])]
-    return f"and a large enough op fetches it ({_numbers(plan, row, weight)}); {first} is the first GPU that can compute it"
+    numbers = _numbers(plan, row, weight)
+    return f"and a large enough op fetches it ({numbers}); {first} is the first GPU that can compute it"
 
 
 def _kept(plan: Plan, row: int, weight: int) -> str:
     s, g, n_gpu = plan.schedule, plan.graph, len(plan.placement.gpus)
     if not s.able[row, :n_gpu].any():
-        kind = g.type[weight]
-        return f", and no CUDA kernel multiplies {kind}" if not plan.rules.matmul[g.type_id[weight]] else ", and no GPU can compute it"
+        if plan.rules.matmul[g.type_id[weight]]:
+            return ", and no GPU can compute it"
+        return f", and no CUDA kernel multiplies {g.type[weight]}"
     if not s.wanted[row]:
         return f", and the op is too small to fetch it ({_numbers(plan, row, weight)})"
     return ""
@@ -181,8 +185,8 @@ def _schedule_dict(s: Any) -> dict[str, Any]:
 
 def to_dict(plan: Plan) -> dict[str, Any]:
     """See ``Plan.to_dict``."""
-    p = plan.placement
-    names = [p.name(i) for i in range(len(p.gpus) + 2)]
+    p, numbers = plan.placement, OP_NUMBERS[plan.settings.profile]
+    names = [p.name(i) for i in range(len(p.gpus) + 3)]
     kinds = [type_name(i) for i in p.tensors.type_id.tolist()]
     return {
         "model": plan.model.name,
@@ -202,7 +206,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "measured": _schedule_dict(plan.schedule),
         "pp": _schedule_dict(plan.after_policy["pp"]),
         "tg": _schedule_dict(plan.after_policy["tg"]),
-        "offload_policy": [[op, OP_NUMBERS[plan.settings.profile].get(op), on] for op, on in plan.settings.offload_policy],
+        "offload_policy": [[op, numbers.get(op), on] for op, on in plan.settings.offload_policy],
         "repacked": [list(row) for row in plan.repacked],
         "findings": [vars(f) for f in plan.findings],
         "log": plan.log(),

@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a plan or worth knowing about it, each one sentence with a mended flag where there is one."""
+"""Findings: what is wrong with a plan or worth knowing, each one sentence, with a mended flag where there is one."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _sizes(plan: Plan) -> list[Finding]:
     found = []
     for d in plan.devices:
         if d.over_mib:
-            text = f"{d.name} does not fit: it needs {d.total_mib:,.0f} MiB and has {d.capacity_mib:,}, over by {d.over_mib:,.0f} MiB"
-            found.append(Finding("error", text + "."))
+            sizes = f"it needs {d.total_mib:,.0f} MiB and has {d.capacity_mib:,}, over by {d.over_mib:,.0f} MiB"
+            found.append(Finding("error", f"{d.name} does not fit: {sizes}."))
     return found
 
 
@@ -63,7 +63,8 @@ def _rules(plan: Plan) -> list[Finding]:
         text = f"{flag} changes nothing: all {len(hits)} tensors that it matches are taken by rules before it"
         same = all(p.rules[w].buffer == rule.buffer for w in winners)
         fix = None if same else f"{flag} -ot {first.pattern}={first.buffer}"
-        found.append(Finding("note" if same else "warning", f"{text}, such as -ot {first.pattern}={first.buffer}.", fix))
+        text += f", such as -ot {first.pattern}={first.buffer}."
+        found.append(Finding("note" if same else "warning", text, fix))
     return found
 
 
@@ -100,11 +101,12 @@ def _copies(plan: Plan) -> list[Finding]:
     if not size:
         return []
     text = (
-        f"the build holds every copied input {s.n_copies} times (GGML_SCHED_MAX_COPIES), host weights that are offloaded "
-        f"too: {s.n_copies * size / MIB:,.0f} MiB of GPU memory; build with GGML_SCHED_MAX_COPIES=1"
+        f"the build holds every copied input {s.n_copies} times (GGML_SCHED_MAX_COPIES), offloaded host weights too: "
+        f"{s.n_copies * size / MIB:,.0f} MiB of GPU memory; build with GGML_SCHED_MAX_COPIES=1"
     )
     return [Finding("warning", text + ".")]
 
 
 def _unknown(plan: Plan) -> list[Finding]:
-    return [Finding("note", f"{flag} was not understood and has no part in this plan.") for flag in plan.settings.unknown]
+    flags = plan.settings.unknown
+    return [Finding("note", f"{flag} was not understood and has no part in this plan.") for flag in flags]

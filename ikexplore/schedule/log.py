@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph.types import type_name
+from ..placement.deal import Deal
 from ..settings.declare import NEW
 from ..settings.ops import OP_NUMBERS
 
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 MIB = 2**20
-_TYPE_SPELLING = {"k": "K", "_kv": "_KV"}
 
 
 def _ggml_name(kind: str) -> str:
     """The reference's spelling of a type: q4_K, q8_KV; the others are lower-case."""
-    if kind.startswith("q") and "_k" in kind:
-        return kind.replace("_kv", "_KV").replace("_k", "_K") if "_kv" in kind else kind.replace("_k", "_K")
-    return kind
+    return kind.replace("_kv", "_KV").replace("_k", "_K") if kind.startswith("q") else kind
 
 
 def log(plan: Plan) -> str:
@@ -32,24 +30,37 @@ def log(plan: Plan) -> str:
 def _loading(plan: Plan) -> list[str]:
     p, hp, newer = plan.placement, plan.model.hparams, plan.settings.profile == NEW
     lines = []
-    if p.sizes is not None:
-        lines.append("------------------- Layer sizes:")
-        for il, (tensors, cache) in enumerate(zip(p.sizes.tensors, p.sizes.cache)):
-            sizes = f"{tensors / MIB:9.2f}, {cache / MIB:9.2f}, {(tensors + cache) / MIB:9.2f}"
-            tail = " MiB (output layer)" if il == hp.n_layer else f"   {p.sizes.compute / MIB:9.2f}  MiB"
-            lines.append(f"Layer {il:2d}: {sizes}{tail}")
-        lines.append(f"Memory required for model tensors + cache: {p.sizes.required / MIB:.0f} MiB")
-        lines.append(f"Memory available on all devices - compute: {p.facts['available'] / MIB:.0f} MiB")
+    if p.deal.sizes is not None:
+        lines += _layer_sizes(p.deal)
     lines += _overrides(plan, newer)
-    n_gpu = min(p.n_gpu_layers, hp.n_layer)
+    n_gpu = min(p.deal.n_gpu_layers, hp.n_layer)
     if plan.machine.cuda_build:
         lines.append(f"llm_load_tensors: offloading {n_gpu} repeating layers to GPU")
-        if p.n_gpu_layers > hp.n_layer:
+        if p.deal.n_gpu_layers > hp.n_layer:
             lines.append("llm_load_tensors: offloading non-repeating layers to GPU")
-        lines.append(f"llm_load_tensors: offloaded {min(p.n_gpu_layers, hp.n_layer + 1)}/{hp.n_layer + 1} layers to GPU")
+        on_gpu = min(p.deal.n_gpu_layers, hp.n_layer + 1)
+        lines.append(f"llm_load_tensors: offloaded {on_gpu}/{hp.n_layer + 1} layers to GPU")
     lines += [f"llm_load_tensors: {name:>10} buffer size = {size:8.2f} MiB" for name, size in plan.model_mib]
     if plan.repacked:
         lines.append(f"============ Repacked {len(plan.repacked)} tensors")
+    return lines
+
+
+def _layer_sizes(deal: Deal) -> list[str]:
+    sizes = deal.sizes
+    if sizes is None:
+        return []
+    lines = ["------------------- Layer sizes:"]
+    for il, (tensors, cache) in enumerate(zip(sizes.tensors, sizes.cache)):
+        text = f"{tensors / MIB:9.2f}, {cache / MIB:9.2f}, {(tensors + cache) / MIB:9.2f}"
+        tail = " MiB (output layer)" if il == len(sizes.tensors) - 1 else f"   {sizes.compute / MIB:9.2f}  MiB"
+        lines.append(f"Layer {il:2d}: {text}{tail}")
+    lines.append(f"Memory required for model tensors + cache: {sizes.required / MIB:.0f} MiB")
+    lines.append(f"Memory available on all devices - compute: {deal.available / MIB:.0f} MiB")
+    if sizes.required <= deal.available:
+        lines += [f"Setting default device in layer {il:2d} to {deal.default[il]}" for il in deal.dealt]
+    if deal.fit is not None:
+        lines += [f"Adding experts CPU overrides for layer {il}" for il in deal.fit.cpu_expert_layers]
     return lines
 
 

@@ -86,7 +86,7 @@ class Split:
         ]
 
     def row(self) -> list:
-        """Backend, first and end node, first and last computing node, number and bytes of activations and of weights."""
+        """Backend, first and end node, first and last computing node, number and bytes of activations, of weights."""
         acts = [i.bytes for i in self.inputs if not i.is_weight]
         weights = [i.bytes for i in self.inputs if i.is_weight]
         return [
@@ -201,7 +201,7 @@ def _held(graph: Graph, placed: Placement) -> tuple[np.ndarray, np.ndarray]:
     tensor = graph.tensor[rows]
     weight = np.zeros(len(graph), bool)
     weight[rows] = tensor >= 0
-    held[rows] = np.where(tensor >= 0, np.minimum(placed.place[tensor], cpu), -1)
+    held[rows] = np.where(tensor >= 0, placed.backend[placed.place[tensor]], -1)
     cache = rows[(tensor < 0) & ((graph.flags[rows] & 1) == 0)]
     slots = np.array([cpu if slot < 0 else slot for slot in placed.kv_slots], np.int8)
     held[cache] = slots[graph.layer[cache]]

@@ -35,7 +35,9 @@ class Splits:
         return self.source[self.first_input[split] : self.first_input[split + 1]]
 
 
-def split(graph: Graph, at: Assignment, held: np.ndarray, weight: np.ndarray, max_inputs: int, n_backends: int) -> Splits:
+def split(
+    graph: Graph, at: Assignment, held: np.ndarray, weight: np.ndarray, max_inputs: int, n_backends: int
+) -> Splits:
     """Cuts a graph (pass 5 of ggml_backend_sched_split_graph). ``held`` and ``weight`` as for ``assign``.
 
     A split begins where the backend changes, where a node reads a weight from another backend (so that the memory of
@@ -49,7 +51,9 @@ def split(graph: Graph, at: Assignment, held: np.ndarray, weight: np.ndarray, ma
     )  # fmt: skip
 
 
-def _split(srcs, view_src, view, flags, backend, held, weight, n_leafs, max_inputs, n_backends):  # type: ignore[no-untyped-def]
+def _split(  # type: ignore[no-untyped-def]
+    srcs, view_src, view, flags, backend, held, weight, n_leafs, max_inputs, n_backends
+):
     n, width = srcs.shape
     changed = srcs.copy()
     n_nodes = n - n_leafs

@@ -28,7 +28,8 @@ def _listed() -> list[Path]:
         hidden = re.compile(r"(^|/)(\.venv|\.git|__pycache__|build|dist|\.\w+_cache|\.hypothesis|[\w.]+\.egg-info)(/|$)")
         names = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file()]
         names = [name for name in names if not hidden.search(name)]
-    return [ROOT / name for name in names if (ROOT / name).is_file()]
+    own = re.compile(r"^(ikexplore-notebooks|\.venv)/")  # made by the two commands of the README
+    return [ROOT / name for name in names if not own.match(name) and (ROOT / name).is_file()]
 
 
 FILES = _listed()

@@ -132,3 +132,11 @@ def test_module_is_qwen3moe(shared):
     with torch.no_grad():
         got = export.read(folder / "model-f16.gguf")(torch.from_numpy(want["tokens"]).long()[None])[0].numpy()
     assert relative_l2(got, want["head/fa=1/one"]) < 1e-3
+
+
+def test_synthetic_stays_a_function():
+    """The function has its module's name; importing the module must not hide it."""
+    import importlib
+
+    importlib.import_module("ikexplore.demo.synthetic")
+    assert callable(ikx.demo.synthetic)

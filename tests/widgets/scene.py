@@ -97,7 +97,7 @@ def picture(grid: Grid, s: Settings, machine: Machine) -> Picture:
     known = grid.n_layer == 94 and len(names) == 5
     lanes = Lanes.of([Split(r[0], r[1], r[2], r[5], r[6], r[7], r[8]) for r in f["splits"]], facts()["nodes"], 94, names) \
         if known else Lanes.of([Split("CPU", 0, 1)], ["inp_embd"], grid.n_layer, names)
-    return Picture(facts()["title"] if known else "small", grid, _devices(f["log"] if known else {}, machine, grid, at),
+    return Picture("a title of its own", grid, _devices(f["log"] if known else {}, machine, grid, at),
                    tuple(at), tuple(why), lanes, lanes,
                    {i: "iq4_xs_r8" for i, d in enumerate(at) if s.rtr and d == len(names) - 1 and grid.role[i] >= 0})
 

@@ -1,24 +1,10 @@
-"""Text of unknown origin made fit for one line of the panel. The page itself sets it as text, never as markup."""
+"""Errors and text of unknown origin as one line. The page itself sets them as text, never as markup."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from ikexplore.plots.words import clean
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?", re.DOTALL)
-
-
-def clean(value: object, limit: int = 160) -> str:
-    """``value`` as one line of at most ``limit`` characters.
-
-    Terminal sequences, control characters and marks that turn the direction of the text are taken out; a longer text
-    is cut and ends in an ellipsis.
-    """
-    text = value if isinstance(value, str) else str(value)
-    text = _ANSI.sub("", text[: 8 * limit])
-    kept = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    kept = " ".join(kept.split())
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+__all__ = ["clean", "one_line"]
 
 
 def one_line(error: BaseException) -> str:

@@ -1,38 +1,81 @@
 // The command line that always matches the switches. What differs from pinned is bold and underlined; Paste reads one.
 
 export default function (host, shared) {
-  const {h, text} = shared.kit, {state, post, say} = shared;
-  const line = h('div', {class: 'cmd', 'aria-label': 'Command line'}), buttons = h('div', {class: 'btns'});
-  let pasting = false, timer = 0;
+  const {h, text} = shared.kit,
+    {state, post, say} = shared;
+  const line = h('div', {class: 'cmd', 'aria-label': 'Command line'}),
+    buttons = h('div', {class: 'btns'});
+  let pasting = false,
+    timer = 0;
   const whole = () => state.command.tokens.map(t => t.text).join(' ');
 
   async function copy(button) {
     let done = true;
-    try { await navigator.clipboard.writeText(whole()); } catch { done = select(); }
-    text(button, done ? 'Copied' : 'Selected'); say(done ? 'Command line copied' : 'Command line selected');
-    clearTimeout(timer); timer = setTimeout(() => text(button, 'Copy'), 1200);
+    try {
+      await navigator.clipboard.writeText(whole());
+    } catch {
+      done = select();
+    }
+    text(button, done ? 'Copied' : 'Selected');
+    say(done ? 'Command line copied' : 'Command line selected');
+    clearTimeout(timer);
+    timer = setTimeout(() => text(button, 'Copy'), 1200);
   }
-  function select() {                  // no clipboard without a secure page: select, and try the old way
-    const range = document.createRange(); range.selectNodeContents(line);
-    const chosen = getSelection(); chosen.removeAllRanges(); chosen.addRange(range);
-    try { return document.execCommand('copy'); } catch { return false; }
+  function select() {
+    // no clipboard without a secure page: select, and try the old way
+    const range = document.createRange();
+    range.selectNodeContents(line);
+    const chosen = getSelection();
+    chosen.removeAllRanges();
+    chosen.addRange(range);
+    try {
+      return document.execCommand('copy');
+    } catch {
+      return false;
+    }
   }
   function open() {
     pasting = true;
-    const box = h('textarea', {'aria-label': 'Paste a command line', spellcheck: 'false', placeholder: 'Paste a command line; flags that are not understood are named'});
+    const box = h('textarea', {
+      'aria-label': 'Paste a command line',
+      spellcheck: 'false',
+      placeholder: 'Paste a command line; flags that are not understood are named',
+    });
     box.value = whole();
-    const apply = () => { pasting = false; post.send('paste', {text: box.value}); show(); };
-    const cancel = () => { pasting = false; show(); };
-    box.addEventListener('keydown', e => { if (e.key === 'Escape') cancel(); if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) apply(); });
-    host.replaceChildren(box, h('div', {class: 'btns'}, h('button', {class: 'btn', onclick: cancel}, 'Cancel'), h('button', {class: 'btn pri', onclick: apply}, 'Apply')));
-    box.focus({preventScroll: true}); box.select();
+    const apply = () => {
+      pasting = false;
+      post.send('paste', {text: box.value});
+      show();
+    };
+    const cancel = () => {
+      pasting = false;
+      show();
+    };
+    box.addEventListener('keydown', e => {
+      if (e.key === 'Escape') cancel();
+      if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) apply();
+    });
+    host.replaceChildren(
+      box,
+      h(
+        'div',
+        {class: 'btns'},
+        h('button', {class: 'btn', onclick: cancel}, 'Cancel'),
+        h('button', {class: 'btn pri', onclick: apply}, 'Apply'),
+      ),
+    );
+    box.focus({preventScroll: true});
+    box.select();
   }
   function show() {
     if (pasting) return;
-    line.replaceChildren(...state.command.tokens.flatMap(t => {
-      const body = t.flag !== undefined ? [`${t.flag} `, h('span', {class: 'pat'}, t.text.slice(t.flag.length + 1))] : [t.text];
-      return [h('span', {class: 'tok'}, t.changed ? h('mark', {}, ...body) : body), ' '];
-    }));
+    line.replaceChildren(
+      ...state.command.tokens.flatMap(t => {
+        const body =
+          t.flag !== undefined ? [`${t.flag} `, h('span', {class: 'pat'}, t.text.slice(t.flag.length + 1))] : [t.text];
+        return [h('span', {class: 'tok'}, t.changed ? h('mark', {}, ...body) : body), ' '];
+      }),
+    );
     if (!state.command.tokens.length) line.replaceChildren(h('span', {class: 'mut'}, 'no flags: the defaults'));
     if (!host.contains(line)) {
       const button = h('button', {class: 'btn copy', onclick: () => copy(button)}, 'Copy');
@@ -40,5 +83,12 @@ export default function (host, shared) {
       host.replaceChildren(line, buttons);
     }
   }
-  return {update(changed) { if (changed.has('command')) show(); }, dispose() { clearTimeout(timer); }};
+  return {
+    update(changed) {
+      if (changed.has('command')) show();
+    },
+    dispose() {
+      clearTimeout(timer);
+    },
+  };
 }

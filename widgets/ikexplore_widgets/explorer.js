@@ -2,12 +2,28 @@
 // A part is a module with one default function (host, shared) that returns {update(changed), draw(), dispose()}.
 
 const PARTS = ['header', 'settings', 'headline', 'memory', 'throughput', 'tensors', 'splits', 'findings', 'command'];
-const STATE = ['about', 'controls', 'header', 'headline', 'memory', 'tensors', 'splits', 'pinned', 'throughput', 'findings', 'command'];
+const STATE = [
+  'about',
+  'controls',
+  'header',
+  'headline',
+  'memory',
+  'tensors',
+  'splits',
+  'pinned',
+  'throughput',
+  'findings',
+  'command',
+];
 
 async function load(sources, name) {
   const blob = new Blob([sources[name], `\n//# sourceURL=ikexplore/${name}.js`], {type: 'text/javascript'});
   const url = URL.createObjectURL(blob);
-  try { return await import(url); } finally { URL.revokeObjectURL(url); }
+  try {
+    return await import(url);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 /** Light or dark: what JupyterLab or VS Code say, else what the system prefers. */
@@ -22,17 +38,35 @@ function themeOf(body) {
 function skeleton(h) {
   const part = (name, tag, attrs) => h(tag, {class: name, ...attrs});
   const nodes = {
-    header: part('head', 'header'), settings: part('settings', 'aside', {'aria-label': 'Settings'}),
-    headline: part('kpis', 'div'), memory: part('memory', 'section', {'aria-label': 'Memory'}),
+    header: part('head', 'header'),
+    settings: part('settings', 'aside', {'aria-label': 'Settings'}),
+    headline: part('kpis', 'div'),
+    memory: part('memory', 'section', {'aria-label': 'Memory'}),
     throughput: part('thru', 'section', {'aria-label': 'Throughput'}),
-    tensors: part('place', 'section', {'aria-label': 'Tensors'}), splits: part('splits', 'section', {'aria-label': 'Splits'}),
-    findings: part('finds', 'section', {'aria-label': 'Findings'}), command: part('foot', 'footer'),
+    tensors: part('place', 'section', {'aria-label': 'Tensors'}),
+    splits: part('splits', 'section', {'aria-label': 'Splits'}),
+    findings: part('finds', 'section', {'aria-label': 'Findings'}),
+    command: part('foot', 'footer'),
   };
   const notice = h('div', {class: 'notice', role: 'alert', hidden: true});
-  const work = h('div', {class: 'work'}, nodes.headline, nodes.memory, nodes.throughput, nodes.tensors, nodes.splits, nodes.findings);
+  const work = h(
+    'div',
+    {class: 'work'},
+    nodes.headline,
+    nodes.memory,
+    nodes.throughput,
+    nodes.tensors,
+    nodes.splits,
+    nodes.findings,
+  );
   const say = h('div', {class: 'vh', 'aria-live': 'polite'});
   const frame = h('div', {class: 'frame'}, nodes.header, notice, nodes.settings, work, nodes.command);
-  return {nodes, notice, say, root: h('div', {class: 'ikx', role: 'region', 'aria-label': 'ikexplore explorer'}, frame, say)};
+  return {
+    nodes,
+    notice,
+    say,
+    root: h('div', {class: 'ikx', role: 'region', 'aria-label': 'ikexplore explorer'}, frame, say),
+  };
 }
 
 async function render({model, el}) {
@@ -42,30 +76,79 @@ async function render({model, el}) {
   root.dataset.theme = themeOf(document.body);
   el.append(root);
 
-  const state = {}, parts = {}, stale = new Set(), off = [];
-  let frame = 0, redraw = false, problem = '', closed = false, palette = new Map();
-  const schedule = () => { if (!frame && !closed) frame = requestAnimationFrame(paint); };
+  const state = {},
+    parts = {},
+    stale = new Set(),
+    off = [];
+  let frame = 0,
+    redraw = false,
+    problem = '',
+    closed = false,
+    palette = new Map();
+  const schedule = () => {
+    if (!frame && !closed) frame = requestAnimationFrame(paint);
+  };
   const shared = {
-    kit, root, state, say: value => kit.text(say, value), post: kit.makePost(model), tip: kit.makeTip(root),
-    redraw: () => { redraw = true; schedule(); },
-    colours: name => { if (!palette.has(name)) palette.set(name, getComputedStyle(root).getPropertyValue(name).trim()); return palette.get(name); },
+    kit,
+    root,
+    state,
+    say: value => kit.text(say, value),
+    post: kit.makePost(model),
+    tip: kit.makeTip(root),
+    redraw: () => {
+      redraw = true;
+      schedule();
+    },
+    colours: name => {
+      if (!palette.has(name)) palette.set(name, getComputedStyle(root).getPropertyValue(name).trim());
+      return palette.get(name);
+    },
     font: () => getComputedStyle(root).fontFamily,
-    fail: error => { problem = String(error && error.message || error).split('\n')[0].slice(0, 300); console.error(error); schedule(); },
+    fail: error => {
+      problem = String((error && error.message) || error)
+        .split('\n')[0]
+        .slice(0, 300);
+      console.error(error);
+      schedule();
+    },
   };
   shared.axis = kit.makeAxis(shared.redraw);
 
   function showNotice() {
     const message = problem || (state.header && state.header.error) || '';
     notice.hidden = !message;
-    if (!message) { notice.replaceChildren(); return; }
+    if (!message) {
+      notice.replaceChildren();
+      return;
+    }
     if (notice.firstChild && notice.firstChild.textContent === message) return;
-    const close = kit.h('button', {class: 'link sm', onclick: () => { problem = ''; shared.post.send('dismiss'); showNotice(); }}, 'dismiss');
+    const close = kit.h(
+      'button',
+      {
+        class: 'link sm',
+        onclick: () => {
+          problem = '';
+          shared.post.send('dismiss');
+          showNotice();
+        },
+      },
+      'dismiss',
+    );
     notice.replaceChildren(kit.h('span', {}, message), close);
   }
-  function guarded(work) { try { work(); } catch (error) { shared.fail(error); } }
+  function guarded(work) {
+    try {
+      work();
+    } catch (error) {
+      shared.fail(error);
+    }
+  }
   function paint() {
     frame = 0;
-    const changed = new Set(stale), again = redraw || changed.size > 0; stale.clear(); redraw = false;
+    const changed = new Set(stale),
+      again = redraw || changed.size > 0;
+    stale.clear();
+    redraw = false;
     if (changed.has('about')) shared.axis.reset(state.about.n_layer, state.about.edge);
     for (const part of Object.values(parts)) {
       if (changed.size) guarded(() => part.update(changed));
@@ -79,25 +162,46 @@ async function render({model, el}) {
   for (const name of PARTS) {
     const part = await load(sources, name);
     if (closed) return undefined;
-    guarded(() => { parts[name] = part.default(nodes[name], shared); });
+    guarded(() => {
+      parts[name] = part.default(nodes[name], shared);
+    });
   }
   for (const name of STATE) {
-    const take = () => { state[name] = model.get(name); stale.add(name); schedule(); };
-    model.on(`change:${name}`, take); off.push(() => model.off(`change:${name}`, take));
-    state[name] = model.get(name); stale.add(name);
+    const take = () => {
+      state[name] = model.get(name);
+      stale.add(name);
+      schedule();
+    };
+    model.on(`change:${name}`, take);
+    off.push(() => model.off(`change:${name}`, take));
+    state[name] = model.get(name);
+    stale.add(name);
   }
   paint();
 
-  const sized = new ResizeObserver(() => shared.redraw()); sized.observe(root);
+  const sized = new ResizeObserver(() => shared.redraw());
+  sized.observe(root);
   const themed = new MutationObserver(() => {
     // JupyterLab swaps its style sheet a moment after the attribute: take the new colours then, too
-    const again = () => { root.dataset.theme = themeOf(document.body); palette = new Map(); shared.redraw(); };
-    again(); requestAnimationFrame(() => requestAnimationFrame(again));
+    const again = () => {
+      root.dataset.theme = themeOf(document.body);
+      palette = new Map();
+      shared.redraw();
+    };
+    again();
+    requestAnimationFrame(() => requestAnimationFrame(again));
   });
-  themed.observe(document.body, {attributes: true, attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name', 'class']});
+  themed.observe(document.body, {
+    attributes: true,
+    attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name', 'class'],
+  });
   return () => {
-    closed = true; cancelAnimationFrame(frame); sized.disconnect(); themed.disconnect();
-    off.forEach(f => f()); shared.post.dispose();
+    closed = true;
+    cancelAnimationFrame(frame);
+    sized.disconnect();
+    themed.disconnect();
+    off.forEach(f => f());
+    shared.post.dispose();
     for (const part of Object.values(parts)) if (part.dispose) part.dispose();
     root.remove();
   };

@@ -15,6 +15,7 @@ from ikexplore.settings import Settings
 from . import command, findings, header, headline, memory, settings, splits, tensors, throughput
 from .clean import one_line
 from .engine import Engine
+from .models import model_title
 from .panel import Panel
 from .ticker import Ticker
 
@@ -102,7 +103,6 @@ class Explorer(anywidget.AnyWidget):
         panel = self._panel
         try:
             kind = content.get("kind")
-            panel.seq = max(panel.seq, int(content.get("seq") or 0))
             if kind == "set":
                 panel.change(dict(content["values"]))
             elif kind == "paste":
@@ -117,6 +117,8 @@ class Explorer(anywidget.AnyWidget):
                 panel.error = f"a message of kind {str(kind)[:40]!r} is not known to this panel"
         except Exception as error:
             panel.error = one_line(error)
+        with panel.lock:  # only now: a state of this number must know of the change
+            panel.seq = max(panel.seq, int(content.get("seq") or 0))
         self._ticker.poke()
 
     # ---------- for programs
@@ -189,11 +191,11 @@ class Explorer(anywidget.AnyWidget):
 
     def _text(self) -> str:
         panel = self._panel
-        rows = [f"ikexplore: {panel.picture.title}, {len(panel.picture.pp)} splits", panel.settings.command()]
+        rows = [f"ikexplore: {model_title(panel.model)}, {len(panel.picture.pp)} splits", panel.settings.command()]
         for device in panel.picture.devices:
             rows.append(f"{device.name}{' (simulated)' if device.simulated else ''}: {device.total:.1f} MiB"
                         + (f" of {device.capacity:.0f}" if device.capacity is not None else ""))
         return "\n".join(rows)
 
     def __repr__(self) -> str:
-        return f"Explorer({self._panel.picture.title!r}, {self._panel.settings.command()!r})"
+        return f"Explorer({model_title(self._panel.model)!r}, {self._panel.settings.command()!r})"

@@ -11,6 +11,7 @@ from .headline import grouped, left
 from .panel import Panel
 
 NOTE, WARNING, ERROR = 0, 1, 2
+_LEVELS = {"note": NOTE, "warning": WARNING, "error": ERROR}
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,14 @@ def _rules(panel: Panel) -> list[Item]:
 
 
 def _plan(panel: Panel) -> list[Item]:
+    """What the plan itself finds, less what is said above with an action: sizes and -ot rules."""
     out = []
     for finding in getattr(panel.plan, "findings", None) or ():
-        level, text = _read(finding)
-        if not any(word in text for word in ("over by", "does not fit")) or level != ERROR:
-            out.append(Item(level, clean(text, 400)))
+        level, text = _LEVELS.get(finding.level, NOTE), clean(finding.text, 400)
+        if text.startswith("-ot ") or (level == ERROR and "does not fit" in text):
+            continue
+        if text.startswith("-rtr ") and panel.base.rtr:
+            out.append(Item(level, text, "turn -rtr off", lambda: panel.change({"rtr": False})))
+        else:
+            out.append(Item(level, text))
     return out
-
-
-def _read(finding: Any) -> tuple[int, str]:
-    """Level and sentence of a plan's finding, which may be a plain sentence."""
-    if isinstance(finding, str):
-        return NOTE, finding
-    get = finding.get if isinstance(finding, dict) else lambda name, default=None: getattr(finding, name, default)
-    level = str(get("level") or get("severity") or "note").lower()
-    return {"error": ERROR, "warning": WARNING, "warn": WARNING}.get(level, NOTE), str(get("text") or get("message") or finding)

@@ -1,27 +1,51 @@
 // Model name, what is compared with, the rig, Pin, Run and Stop, and the progress line under them.
 
 export default function (host, shared) {
-  const {h, text, attr} = shared.kit, {post, state} = shared;
-  const title = h('h2'), meta = h('span', {class: 'meta'});
-  const against = h('b'), cmp = h('span', {class: 'cmp', hidden: true}, 'against pinned ', against);
-  const swap = h('button', {class: 'link sm', hidden: true, title: 'Exchange the pinned settings and these', onclick: () => post.send('swap')}, 'swap');
+  const {h, text, attr} = shared.kit,
+    {post, state} = shared;
+  const title = h('h2'),
+    meta = h('span', {class: 'meta'});
+  const against = h('b'),
+    cmp = h('span', {class: 'cmp', hidden: true}, 'against pinned ', against);
+  const swap = h(
+    'button',
+    {class: 'link sm', hidden: true, title: 'Exchange the pinned settings and these', onclick: () => post.send('swap')},
+    'swap',
+  );
   const rig = h('select', {class: 'rig', 'aria-label': 'Rig', onchange: () => post.set({rig: rig.value})});
   const status = h('span', {class: 'status', 'aria-live': 'polite'});
-  const pin = h('button', {class: 'btn', title: 'Keep these settings as the ones to compare with', onclick: () => post.send('pin')}, 'Pin');
+  const pin = h(
+    'button',
+    {class: 'btn', title: 'Keep these settings as the ones to compare with', onclick: () => post.send('pin')},
+    'Pin',
+  );
   const run = h('button', {class: 'btn pri run', onclick: press}, 'Run');
-  const bar = h('i'), progress = h('span', {class: 'prog', role: 'progressbar', 'aria-label': 'Progress of the run', 'aria-valuemin': '0', 'aria-valuemax': '100', hidden: true}, bar);
+  const bar = h('i'),
+    progress = h(
+      'span',
+      {
+        class: 'prog',
+        role: 'progressbar',
+        'aria-label': 'Progress of the run',
+        'aria-valuemin': '0',
+        'aria-valuemax': '100',
+        hidden: true,
+      },
+      bar,
+    );
   host.append(title, meta, cmp, swap, rig, status, pin, run, progress);
-  let asked = '';   // what was pressed and is not yet true: the button answers before the kernel does
+  let asked = '', askedAt = 0; // what was pressed and is not yet true: the button answers before the kernel does
 
   function press() {
     const running = state.header.running;
     asked = running ? 'stop' : 'run';
     post.send(asked);
+    askedAt = post.seq();
     show();
   }
   function show() {
     const now = state.header;
-    if ((asked === 'run' && now.running) || (asked === 'stop' && !now.running)) asked = '';
+    if (now.seq >= askedAt) asked = '';
     const label = asked === 'stop' ? 'Stopping' : now.running || asked === 'run' ? 'Stop' : 'Run';
     text(run, label);
     run.disabled = asked !== '' || (!now.running && !now.can_run);
@@ -37,17 +61,19 @@ export default function (host, shared) {
     update(changed) {
       if (!changed.has('header') && !changed.has('about')) return;
       const now = state.header;
-      text(title, state.about.title); attr(title, 'title', state.about.title);
-      text(meta, state.about.line); attr(meta, 'title', state.about.line);
+      text(title, state.about.title);
+      attr(title, 'title', state.about.title);
+      text(meta, state.about.line);
+      attr(meta, 'title', state.about.line);
       cmp.hidden = swap.hidden = !now.against;
-      text(against, now.against || ''); attr(cmp, 'title', now.against || null);
+      text(against, now.against || '');
+      attr(cmp, 'title', now.against || null);
       const wanted = JSON.stringify(now.rigs);
       if (rig.dataset.choices !== wanted) {
         rig.dataset.choices = wanted;
         rig.replaceChildren(...now.rigs.map(([id, label]) => h('option', {value: id}, label)));
       }
       if (now.seq >= post.seq() && rig.value !== now.rig) rig.value = now.rig;
-      if (now.refused) asked = '';
       show();
     },
   };

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ikexplore.plots.picture import MIB
-
 from . import rigs
-from .headline import grouped
-from .models import main_type
+from .clean import clean
+from .models import model_title
 from .panel import Panel
-from .settings import changes
+from .settings import changes, header_line
 
 
 def about(panel: Panel) -> dict[str, Any]:
     """What does not change with settings: the model's name, size and tensors."""
     grid = panel.grid
-    size = sum(grid.nbytes) / MIB
-    amount = f"{size / 1024:.1f} GiB" if size >= 1024 else f"{size:.1f} MiB"
     return {
         "id": f"{panel.model_id} {panel.quant}",
-        "title": panel.picture.title,
-        "line": f"{main_type(panel.model).upper()}, {amount}, {grid.n_layer} layers, {grouped(len(grid.names))} tensors",
-        "n_layer": grid.n_layer, "edge": grid.edge, "roles": list(grid.roles),
-        "tensors": {"name": list(grid.names), "role": list(grid.role), "layer": list(grid.layer),
+        "title": model_title(panel.model),
+        "line": header_line(panel),
+        "n_layer": grid.n_layer, "edge": grid.edge, "roles": [clean(role, 40) for role in grid.roles],
+        "tensors": {"name": [clean(name, 100) for name in grid.names], "role": list(grid.role), "layer": list(grid.layer),
                     "bytes": list(grid.nbytes), "type": list(grid.types),
                     "shape": [" × ".join(map(str, shape)) for shape in grid.shapes]},
     }

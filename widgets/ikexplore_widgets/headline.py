@@ -57,7 +57,7 @@ def _splits(picture: Picture, old: Picture | None) -> dict[str, Any]:
 def _copied(picture: Picture, old: Picture | None) -> dict[str, Any]:
     weights, acts = sum(picture.pp.weight_bytes), sum(picture.pp.input_bytes)
     value, unit = size(weights)
-    sub = "per pass; activations {} {}".format(*size(acts))
+    sub = "per pass; activations {} {}".format(*size(acts)) if acts else "nothing is copied"
     if old is not None and sum(old.pp.weight_bytes) != weights:
         sub = "was {} {}; ".format(*size(sum(old.pp.weight_bytes))) + sub
     return {"key": "copied", "label": "Weights copied", "value": value, "unit": unit, "sub": sub}

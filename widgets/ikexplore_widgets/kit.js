@@ -29,9 +29,14 @@ export function attr(node, name, value) {
 }
 
 const MiB = 1048576;
-const MINUS = '\u2212', THIN = '\u202f';
-export const num = x => (x < 0 ? MINUS : '') + Math.abs(Math.round(x)).toString().replace(/\B(?=(\d{3})+$)/g, THIN);
-export const gib = bytes => bytes ? (bytes / 1024 / MiB).toFixed(1) : '0';
+const MINUS = '\u2212',
+  THIN = '\u202f';
+export const num = x =>
+  (x < 0 ? MINUS : '') +
+  Math.abs(Math.round(x))
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, THIN);
+export const gib = bytes => (bytes ? (bytes / 1024 / MiB).toFixed(1) : '0');
 /** Bytes in MiB, with three figures or so; below 0.1 MiB in KiB. */
 export function mib(bytes) {
   const m = bytes / MiB;
@@ -40,8 +45,8 @@ export function mib(bytes) {
   return `${m >= 100 ? num(m) : m.toFixed(1)} MiB`;
 }
 /** MiB as a figure for bars: whole above 100, one decimal below. */
-export const figure = m => m >= 100 || m === 0 ? num(m) : m >= 0.05 ? m.toFixed(1) : '< 0.1';
-export const rate = v => v >= 100 ? num(v) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
+export const figure = m => (m >= 100 || m === 0 ? num(m) : m >= 0.05 ? m.toFixed(1) : '< 0.1');
+export const rate = v => (v >= 100 ? num(v) : v >= 10 ? v.toFixed(1) : v.toFixed(2));
 export function pct(a, b) {
   const p = Math.round((a / b - 1) * 100);
   return `${p < 0 ? MINUS : '+'}${Math.abs(p)}${THIN}%`;
@@ -56,7 +61,10 @@ export function hue(device) {
 /** The little square that stands for a device beside its name. */
 export function swatch(device) {
   const node = h('span', {class: 'sq', 'aria-hidden': 'true'});
-  if (!device) { node.style.setProperty('--c', 'transparent'); return node; }
+  if (!device) {
+    node.style.setProperty('--c', 'transparent');
+    return node;
+  }
   const {name, hatch} = hue(device);
   node.style.setProperty('--c', `var(${name})`);
   if (device.host) node.classList.add('host');
@@ -67,19 +75,33 @@ export function swatch(device) {
 
 /** Messages to the kernel: changes of settings are merged and sent at most every 50 ms, everything else at once. */
 export function makePost(model) {
-  let patch = {}, timer = 0, seq = 0;
+  let patch = {},
+    timer = 0,
+    seq = 0;
   const flush = () => {
-    clearTimeout(timer); timer = 0;
+    clearTimeout(timer);
+    timer = 0;
     if (!Object.keys(patch).length) return;
-    const values = patch; patch = {};
+    const values = patch;
+    patch = {};
     model.send({kind: 'set', seq, values});
   };
   return {
-    set(values) { Object.assign(patch, values); seq += 1; if (!timer) timer = setTimeout(flush, 50); },
-    send(kind, values = {}) { flush(); model.send({kind, seq, ...values}); },
+    set(values) {
+      Object.assign(patch, values);
+      seq += 1;
+      if (!timer) timer = setTimeout(flush, 50);
+    },
+    send(kind, values = {}) {
+      flush();
+      seq += 1;
+      model.send({kind, seq, ...values});
+    },
     /** Number of the last change that was made here; a state that is older does not know of it yet. */
     seq: () => seq,
-    dispose() { flush(); },
+    dispose() {
+      flush();
+    },
   };
 }
 
@@ -89,26 +111,41 @@ export function makeTip(root) {
   root.append(box);
   return {
     show(lines, at) {
-      if (!lines || !lines.length) { box.style.display = 'none'; return; }
-      box.replaceChildren(...lines.map(line => {
-        const [value, cls] = Array.isArray(line) ? line : [line, ''];
-        return h('div', {class: cls}, value);
-      }));
+      if (!lines || !lines.length) {
+        box.style.display = 'none';
+        return;
+      }
+      box.replaceChildren(
+        ...lines.map(line => {
+          const [value, cls] = Array.isArray(line) ? line : [line, ''];
+          return h('div', {class: cls}, value);
+        }),
+      );
       box.style.display = 'block';
-      const frame = root.getBoundingClientRect(), w = box.offsetWidth, t = box.offsetHeight;
-      const x = at.clientX - frame.left + 14, y = at.clientY - frame.top + 16;
+      const frame = root.getBoundingClientRect(),
+        w = box.offsetWidth,
+        t = box.offsetHeight;
+      const x = at.clientX - frame.left + 14,
+        y = at.clientY - frame.top + 16;
       box.style.left = `${Math.max(4, Math.min(frame.width - w - 8, x))}px`;
       box.style.top = `${at.clientY + t + 28 > innerHeight || y + t > frame.height - 4 ? y - t - 28 : y}px`;
     },
-    hide() { box.style.display = 'none'; },
+    hide() {
+      box.style.display = 'none';
+    },
   };
 }
 
 /** A canvas ready to draw on in CSS pixels, sharp on any display. */
 export function canvas(node, height, font) {
-  const w = node.clientWidth, r = devicePixelRatio || 1;
-  const wide = Math.max(1, Math.round(w * r)), tall = Math.max(1, Math.round(height * r));
-  if (node.width !== wide || node.height !== tall) { node.width = wide; node.height = tall; }
+  const w = node.clientWidth,
+    r = devicePixelRatio || 1;
+  const wide = Math.max(1, Math.round(w * r)),
+    tall = Math.max(1, Math.round(height * r));
+  if (node.width !== wide || node.height !== tall) {
+    node.width = wide;
+    node.height = tall;
+  }
   node.style.height = `${height}px`;
   const g = node.getContext('2d');
   g.setTransform(r, 0, 0, r, 0, 0);
@@ -119,7 +156,12 @@ export function canvas(node, height, font) {
 
 /** The layer axis: what is seen of it, where the cursor is and which layers are chosen. Shared by map and lanes. */
 export function makeAxis(changed) {
-  const axis = {layers: 1, edge: 1, view: [-1, 2], hover: null, sel: null,
+  const axis = {
+    layers: 1,
+    edge: 1,
+    view: [-1, 2],
+    hover: null,
+    sel: null,
     reset(layers, edge) {
       if (axis.layers === layers && axis.edge === edge && axis.ready) return;
       Object.assign(axis, {layers, edge, hover: null, sel: null, ready: true, view: [-edge, layers + edge]});
@@ -127,14 +169,14 @@ export function makeAxis(changed) {
     full: () => axis.layers + 2 * axis.edge,
     span: () => axis.view[1] - axis.view[0],
     whole: () => axis.span() > axis.full() - 1e-6,
-    x: (w, u) => (u - axis.view[0]) / axis.span() * w,
-    u: (w, x) => axis.view[0] + x / w * axis.span(),
+    x: (w, u) => ((u - axis.view[0]) / axis.span()) * w,
+    u: (w, x) => axis.view[0] + (x / w) * axis.span(),
     zoom(factor, at) {
       if (!factor) axis.view = [-axis.edge, axis.layers + axis.edge];
       else {
         const c = at ?? (axis.hover ? axis.hover.l + 0.5 : (axis.view[0] + axis.view[1]) / 2);
         const span = Math.min(axis.full(), Math.max(Math.min(3, axis.full()), axis.span() * factor));
-        axis.move(c - (c - axis.view[0]) * span / axis.span(), span);
+        axis.move(c - ((c - axis.view[0]) * span) / axis.span(), span);
       }
       changed();
     },
@@ -142,41 +184,76 @@ export function makeAxis(changed) {
       const low = Math.max(-axis.edge, Math.min(axis.layers + axis.edge - span, a));
       axis.view = [low, low + span];
     },
-    pan(du) { axis.move(axis.view[0] + du); changed(); },
-    reveal(l) { if (l < axis.view[0] || l + 1 > axis.view[1]) axis.move(l - axis.span() / 2); },
-    point(hover) { axis.hover = hover; changed(); },
-    choose(sel) { axis.sel = sel; changed(); },
+    pan(du) {
+      axis.move(axis.view[0] + du);
+      changed();
+    },
+    reveal(l) {
+      if (l < axis.view[0] || l + 1 > axis.view[1]) axis.move(l - axis.span() / 2);
+    },
+    point(hover) {
+      axis.hover = hover;
+      changed();
+    },
+    choose(sel) {
+      axis.sel = sel;
+      changed();
+    },
   };
   return axis;
 }
 
 /** Layer numbers under the tensor map, as many as fit. */
 export function ticks(g, w, y, axis, ink) {
-  const per = w / axis.span(), step = [1, 2, 5, 10, 20, 50].find(k => k * per > 44) || 100;
-  g.fillStyle = ink; g.textAlign = 'center';
-  const left = axis.view[0] <= -axis.edge + 1e-6, right = axis.view[1] >= axis.layers + axis.edge - 1e-6;
+  const per = w / axis.span(),
+    step = [1, 2, 5, 10, 20, 50].find(k => k * per > 44) || 100;
+  g.fillStyle = ink;
+  g.textAlign = 'center';
+  const left = axis.view[0] <= -axis.edge + 1e-6,
+    right = axis.view[1] >= axis.layers + axis.edge - 1e-6;
   for (let l = 0; l < axis.layers; l += step) {
     const x = axis.x(w, l + 0.5);
     if (x > (left ? 34 : 8) && x < w - (right ? 28 : 8)) g.fillText(l, x, y);
   }
-  if (left) { g.textAlign = 'left'; g.fillText('emb', 0, y); }
-  if (right) { g.textAlign = 'right'; g.fillText('out', w, y); }
+  if (left) {
+    g.textAlign = 'left';
+    g.fillText('emb', 0, y);
+  }
+  if (right) {
+    g.textAlign = 'right';
+    g.fillText('out', w, y);
+  }
 }
 
 /** The band of the chosen layers and of the layer under the cursor. */
 export function veil(g, w, height, axis, colours) {
-  const band = (a, b, c) => { g.fillStyle = c; g.fillRect(axis.x(w, a), 0, axis.x(w, b) - axis.x(w, a), height); };
+  const band = (a, b, c) => {
+    g.fillStyle = c;
+    g.fillRect(axis.x(w, a), 0, axis.x(w, b) - axis.x(w, a), height);
+  };
   if (axis.sel) band(axis.sel[0], axis.sel[1] + 1, colours('--band'));
-  if (axis.hover && axis.hover.l >= 0 && axis.hover.l < axis.layers) band(axis.hover.l, axis.hover.l + 1, colours('--veil'));
+  if (axis.hover && axis.hover.l >= 0 && axis.hover.l < axis.layers)
+    band(axis.hover.l, axis.hover.l + 1, colours('--veil'));
 }
 
 /** Fill style of a device: its hue, hatched where the hue repeats. */
 export function paint(g, device, colours) {
   const {name, hatch} = hue(device);
   if (!hatch) return colours(name);
-  const tile = document.createElement('canvas'); tile.width = tile.height = 6;
-  const t = tile.getContext('2d'); t.fillStyle = colours(name); t.fillRect(0, 0, 6, 6);
-  t.strokeStyle = colours('--bg'); t.lineWidth = 1.2;
-  t.beginPath(); t.moveTo(-1, 1); t.lineTo(1, -1); t.moveTo(0, 6); t.lineTo(6, 0); t.moveTo(5, 7); t.lineTo(7, 5); t.stroke();
+  const tile = document.createElement('canvas');
+  tile.width = tile.height = 6;
+  const t = tile.getContext('2d');
+  t.fillStyle = colours(name);
+  t.fillRect(0, 0, 6, 6);
+  t.strokeStyle = colours('--bg');
+  t.lineWidth = 1.2;
+  t.beginPath();
+  t.moveTo(-1, 1);
+  t.lineTo(1, -1);
+  t.moveTo(0, 6);
+  t.lineTo(6, 0);
+  t.moveTo(5, 7);
+  t.lineTo(7, 5);
+  t.stroke();
   return g.createPattern(tile, 'repeat');
 }

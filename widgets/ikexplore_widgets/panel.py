@@ -70,7 +70,7 @@ class Panel:
         else:
             self._models["given"] = (clean(model_title(model), 40), model)
         self.rig = "given" if machine is not None else "cpu"
-        self.gpu_mib = 0
+        self.gpu_mib = rigs.GPU_MIB
         self._take(next(iter(self._models)))
         self.base = self._first_settings()
         self.texts: list[str] = []
@@ -80,7 +80,6 @@ class Panel:
     def _take(self, model_id: str) -> None:
         self.model_id, self.quant = model_id, ""
         self.opened = self._models[model_id][1]
-        self.gpu_mib = rigs.default_gpu_mib(sum(t.nbytes for t in self.opened.tensors.values()))
         self._use(self.opened)
 
     def _use(self, model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 SIMULATED = (1, 2)
-_GPU_MIB = 24_000
+GPU_MIB = 24_000  # of a simulated GPU, until another number is typed
 
 
 def choices(given: Any) -> list[tuple[str, str]]:
@@ -38,12 +38,3 @@ def build(rig: str, present: Any, given: Any, gpu_mib: int) -> Any:
         count = int(rig.removeprefix("sim"))
         return present.with_gpus([{"name": f"CUDA{i}", "free_mib": gpu_mib, "cc": 860} for i in range(count)])
     return present.with_gpus([])
-
-
-def default_gpu_mib(model_bytes: int) -> int:
-    """Memory of a simulated GPU that makes sense for a model: 24 GB, or for a small model a little more than it needs."""
-    need = model_bytes / (1 << 20)
-    size = 32
-    while size < 4 * need:
-        size *= 2
-    return min(size, _GPU_MIB)

@@ -91,7 +91,7 @@ def _what(grid: Grid, hits: frozenset[int]) -> str:
     if set(roles) == EXPERTS:
         words = "experts"
     else:
-        words = ", ".join(roles) if len(roles) <= 2 else f"{len(roles)} roles"
+        words = ", ".join(clean(role, 40) for role in roles) if len(roles) <= 2 else f"{len(roles)} roles"
     also = f" and {len(others)} more" if others else ""
     return f"{'layers' if len(layers) > 1 else 'layer'} {spans(layers)}, {words}{also}"
 

@@ -1,35 +1,113 @@
 // The switches: name, flag, control and one line of effect. A dot marks what differs from the pinned settings.
 
 export default function (host, shared) {
-  const {h, text, attr, swatch} = shared.kit, {post, state} = shared;
-  let shape = '', rows = new Map(), rules = null;
+  const {h, text, attr, swatch} = shared.kit,
+    {post, state} = shared;
+  const boxes = new Map(),
+    shapeOf = row => JSON.stringify([row.key, row.kind, row.name, row.flag, row.choices]);
+  let shape = '',
+    rows = new Map(),
+    rules = null;
 
   function control(row) {
     const label = row.name;
     if (row.kind === 'switch') {
-      const node = h('button', {class: 'sw', role: 'switch', 'aria-label': label, onclick: () => { const on = node.getAttribute('aria-checked') !== 'true'; attr(node, 'aria-checked', on); post.set({[row.key]: on}); }});
-      return {node, put: value => attr(node, 'aria-checked', Boolean(value)), off: off => { node.disabled = off; }};
+      const node = h('button', {
+        class: 'sw',
+        role: 'switch',
+        'aria-label': label,
+        onclick: () => {
+          const on = node.getAttribute('aria-checked') !== 'true';
+          attr(node, 'aria-checked', on);
+          post.set({[row.key]: on});
+        },
+      });
+      return {
+        node,
+        put: value => attr(node, 'aria-checked', Boolean(value)),
+        off: off => {
+          node.disabled = off;
+        },
+      };
     }
     if (row.kind === 'seg') return segments(row, label);
     if (row.kind === 'select') {
-      const node = h('select', {'aria-label': label, onchange: () => post.set({[row.key]: node.value})}, row.choices.map(([id, name]) => h('option', {value: id}, name)));
-      return {node, put: value => { node.value = value; }, off: off => { node.disabled = off; }};
+      const node = h(
+        'select',
+        {'aria-label': label, onchange: () => post.set({[row.key]: node.value})},
+        row.choices.map(([id, name]) => h('option', {value: id}, name)),
+      );
+      return {
+        node,
+        put: value => {
+          node.value = value;
+        },
+        off: off => {
+          node.disabled = off;
+        },
+      };
     }
-    const node = h('input', {class: row.kind === 'path' ? 'path' : 'num', inputmode: row.kind === 'path' ? null : 'numeric', 'aria-label': label, spellcheck: 'false', placeholder: row.placeholder,
+    const node = h('input', {
+      class: row.kind === 'path' ? 'path' : 'num',
+      inputmode: row.kind === 'path' ? null : 'numeric',
+      'aria-label': label,
+      spellcheck: 'false',
+      placeholder: row.placeholder,
       onchange: () => post.set({[row.key]: node.value}),
-      onkeydown: e => { if (row.kind !== 'path') step(e, node, row); }});
-    return {node, put: value => { if (document.activeElement !== node) node.value = value; else if (node.dataset.sent === node.value) node.value = value; }, off: off => { node.disabled = off; }};
+      onkeydown: e => {
+        if (row.kind !== 'path') step(e, node, row);
+      },
+    });
+    return {
+      node,
+      put: value => {
+        if (document.activeElement !== node) node.value = value;
+        else if (node.dataset.sent === node.value) node.value = value;
+      },
+      off: off => {
+        node.disabled = off;
+      },
+    };
   }
   function step(e, node, row) {
-    const up = {ArrowUp: 1, ArrowDown: -1}[e.key], value = Number(node.value);
+    const up = {ArrowUp: 1, ArrowDown: -1}[e.key],
+      value = Number(node.value);
     if (!up || !Number.isFinite(value)) return;
     e.preventDefault();
-    const next = row.step === 'double' ? (up > 0 ? Math.max(1, value * 2) : Math.max(1, Math.floor(value / 2))) : Math.max(row.min ?? 0, value + up);
-    node.value = next; post.set({[row.key]: String(next)});
+    const next =
+      row.step === 'double'
+        ? up > 0
+          ? Math.max(1, value * 2)
+          : Math.max(1, Math.floor(value / 2))
+        : Math.max(row.min ?? 0, value + up);
+    node.value = next;
+    post.set({[row.key]: String(next)});
   }
   function segments(row, label) {
-    const buttons = row.choices.map(choice => h('button', {'aria-pressed': 'false', onclick: () => { mark(choice); post.set({[row.key]: choice}); }}, choice));
-    const other = row.other ? h('input', {class: 'other', inputmode: 'numeric', placeholder: '\u2026', title: 'Another value', 'aria-label': `${label}, another value`, onchange: () => post.set({[row.key]: other.value}), onkeydown: e => step(e, other, row)}) : null;
+    const buttons = row.choices.map(choice =>
+      h(
+        'button',
+        {
+          'aria-pressed': 'false',
+          onclick: () => {
+            mark(choice);
+            post.set({[row.key]: choice});
+          },
+        },
+        choice,
+      ),
+    );
+    const other = row.other
+      ? h('input', {
+          class: 'other',
+          inputmode: 'numeric',
+          placeholder: '\u2026',
+          title: 'Another value',
+          'aria-label': `${label}, another value`,
+          onchange: () => post.set({[row.key]: other.value}),
+          onkeydown: e => step(e, other, row),
+        })
+      : null;
     const node = h('span', {class: 'seg', role: 'group', 'aria-label': label}, buttons, other);
     function mark(value) {
       buttons.forEach((b, i) => attr(b, 'aria-pressed', row.choices[i] === String(value)));
@@ -38,37 +116,111 @@ export default function (host, shared) {
       other.classList.toggle('on', !listed);
       if (document.activeElement !== other) other.value = listed ? '' : value;
     }
-    return {node, put: mark, off: off => { buttons.forEach(b => { b.disabled = off; }); if (other) other.disabled = off; }};
+    return {
+      node,
+      put: mark,
+      off: off => {
+        buttons.forEach(b => {
+          b.disabled = off;
+        });
+        if (other) other.disabled = off;
+      },
+    };
   }
 
+  /** Put nodes into a box in this order without touching those that are in place, so that focus and typing survive. */
+  function arrange(box, nodes) {
+    nodes.forEach((node, i) => {
+      if (box.childNodes[i] !== node) box.insertBefore(node, box.childNodes[i] || null);
+    });
+    while (box.childNodes.length > nodes.length) box.lastChild.remove();
+  }
   function build(groups) {
-    rows = new Map(); rules = null;
-    const nodes = [];
+    const known = rows,
+      nodes = [];
+    rows = new Map();
     for (const group of groups) {
-      const box = h('div', {class: 'group', role: 'group', 'aria-label': group.title}, h('h3', {class: 'grp'}, group.title));
-      for (const row of group.rows) {
-        if (row.kind === 'rules') { rules = makeRules(row); box.append(rules.node); continue; }
-        const c = control(row), eff = h('span', {class: 'eff', 'aria-live': 'off'});
-        const flag = row.flag ? [' ', h('span', {class: 'mono mut'}, row.flag)] : null;
-        const node = h('div', {class: `row k-${row.key}`}, h('b', {title: row.meaning}, row.name, flag), c.node, eff);
-        rows.set(row.key, {...c, node, eff}); box.append(node);
-      }
+      const box =
+        boxes.get(group.title) ||
+        h('div', {class: 'group', role: 'group', 'aria-label': group.title}, h('h3', {class: 'grp'}, group.title));
+      boxes.set(group.title, box);
+      arrange(box, [
+        box.firstChild,
+        ...group.rows.map(row => {
+          if (row.kind === 'rules') return (rules ||= makeRules(row)).node;
+          const sign = shapeOf(row),
+            old = known.get(row.key);
+          const made = old && old.sign === sign ? old : makeRow(row, sign);
+          rows.set(row.key, made);
+          return made.node;
+        }),
+      ]);
       nodes.push(box);
     }
-    host.replaceChildren(...nodes);
+    arrange(host, nodes);
+  }
+  function makeRow(row, sign) {
+    const c = control(row),
+      eff = h('span', {class: 'eff'});
+    const flag = row.flag ? [' ', h('span', {class: 'mono mut'}, row.flag)] : null;
+    const node = h('div', {class: `row k-${row.key}`}, h('b', {title: row.meaning}, row.name, flag), c.node, eff);
+    return {...c, node, eff, sign};
   }
 
   function makeRules(row) {
-    const add = h('button', {class: 'link sm', onclick: () => { texts.unshift(''); draw(true); list.querySelector('input').focus(); }}, 'add rule');
-    const head = h('div', {class: 'row'}, h('b', {title: row.meaning}, row.name, ' ', h('span', {class: 'mono mut'}, row.flag)), add, h('span', {class: 'eff'}, 'first match wins; or drag over layers in Tensors'));
-    const list = h('div'), node = h('div', {class: 'rules'}, head, list);
-    let texts = [], lines = [];
+    const add = h(
+      'button',
+      {
+        class: 'link sm',
+        onclick: () => {
+          texts.unshift('');
+          draw();
+          send();
+          list.querySelector('input').focus();
+        },
+      },
+      'add rule',
+    );
+    const head = h(
+      'div',
+      {class: 'row'},
+      h('b', {title: row.meaning}, row.name, ' ', h('span', {class: 'mono mut'}, row.flag)),
+      add,
+      h('span', {class: 'eff'}, 'first match wins; or drag over layers in Tensors'),
+    );
+    const list = h('div'),
+      node = h('div', {class: 'rules'}, head, list);
+    let texts = [],
+      lines = [];
     const send = () => post.set({rules: [...texts]});
     function draw() {
       lines = texts.map((value, i) => {
-        const mark = h('span'), count = h('output'), note = h('small');
-        const input = h('input', {value, spellcheck: 'false', placeholder: 'regex=DEVICE', 'aria-label': `-ot rule ${i + 1}`, oninput: () => { texts[i] = input.value; send(); }});
-        const x = h('button', {class: 'x', 'aria-label': `Remove rule ${i + 1}`, onclick: () => { texts.splice(i, 1); draw(); send(); }}, '\u00d7');
+        const mark = h('span'),
+          count = h('output'),
+          note = h('small');
+        const input = h('input', {
+          value,
+          spellcheck: 'false',
+          placeholder: 'regex=DEVICE',
+          'aria-label': `-ot rule ${i + 1}`,
+          oninput: () => {
+            texts[i] = input.value;
+            send();
+          },
+        });
+        const x = h(
+          'button',
+          {
+            class: 'x',
+            'aria-label': `Remove rule ${i + 1}`,
+            onclick: () => {
+              texts.splice(i, 1);
+              draw();
+              send();
+            },
+          },
+          '\u00d7',
+        );
         return {input, mark, count, note, node: h('div', {class: 'rule'}, mark, input, count, note, x)};
       });
       list.replaceChildren(...lines.map(l => l.node));
@@ -81,42 +233,50 @@ export default function (host, shared) {
         if (!rule) return;
         line.mark.replaceChildren(swatch(rule.dev >= 0 ? state.memory.devices[rule.dev] : null));
         text(line.count, rule.bad ? '' : rule.hits);
-        text(line.note, rule.note); attr(line.note, 'title', rule.note);
+        text(line.note, rule.note);
+        attr(line.note, 'title', rule.note);
         line.note.classList.toggle('bad', rule.bad);
-        attr(line.input, 'aria-invalid', rule.bad ? 'true' : null); attr(line.input, 'title', rule.text.length > 28 ? rule.text : null);
+        attr(line.input, 'aria-invalid', rule.bad ? 'true' : null);
+        attr(line.input, 'title', rule.text.length > 28 ? rule.text : null);
       });
     }
-    return {node, put(now) {
-      head.classList.toggle('chg', Boolean(now.rules_changed));
-      const known = now.rules.map(r => r.text);
-      if (now.seq >= post.seq() && JSON.stringify(known) !== JSON.stringify(texts)) { texts = known; draw(); } else show();
-    }};
+    return {
+      node,
+      put(now) {
+        head.classList.toggle('chg', Boolean(now.rules_changed));
+        const known = now.rules.map(r => r.text);
+        if (now.seq >= post.seq() && JSON.stringify(known) !== JSON.stringify(texts)) {
+          texts = known;
+          draw();
+        } else show();
+      },
+    };
   }
 
   return {
     update(changed) {
       if (!changed.has('controls') && !changed.has('memory')) return;
       const now = state.controls;
-      const wanted = JSON.stringify(now.groups.map(g => [g.title, g.rows.map(r => [r.key, r.kind, r.name, r.flag, r.choices])]));
-      const focus = document.activeElement && host.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') : null;
+      const wanted = JSON.stringify(now.groups.map(g => [g.title, g.rows.map(shapeOf)]));
       if (wanted !== shape) {
-        build(now.groups); shape = wanted;
-        const again = focus && [...host.querySelectorAll('[aria-label]')].find(n => n.getAttribute('aria-label') === focus && n.tabIndex >= 0);
-        if (again) again.focus({preventScroll: true});
+        build(now.groups);
+        shape = wanted;
       }
       const fresh = now.seq >= post.seq();
-      for (const group of now.groups) for (const row of group.rows) {
-        const known = rows.get(row.key);
-        if (!known) continue;
-        if (fresh) known.put(row.value);
-        known.off(Boolean(row.locked));
-        known.node.classList.toggle('chg', Boolean(row.changed));
-        known.node.classList.toggle('off', Boolean(row.off));
-        known.node.classList.toggle('wrong', Boolean(row.error));
-        text(known.eff, row.error || row.effect || ''); attr(known.eff, 'title', row.error || row.effect || null);
-        known.eff.classList.toggle('bad', Boolean(row.error));
-        attr(known.eff, 'aria-live', row.error ? 'polite' : 'off');
-      }
+      for (const group of now.groups)
+        for (const row of group.rows) {
+          const known = rows.get(row.key);
+          if (!known) continue;
+          if (fresh) known.put(row.value);
+          known.off(Boolean(row.locked));
+          known.node.classList.toggle('chg', Boolean(row.changed));
+          known.node.classList.toggle('off', Boolean(row.off));
+          known.node.classList.toggle('wrong', Boolean(row.error));
+          text(known.eff, row.error || row.effect || '');
+          attr(known.eff, 'title', row.error || row.effect || null);
+          known.eff.classList.toggle('bad', Boolean(row.error));
+          attr(known.eff, 'aria-live', row.error ? 'polite' : 'off');
+        }
       if (rules) rules.put(now);
     },
   };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ikexplore.plots.picture import MIB
 from ikexplore.settings import PROFILES, Settings
 
 from . import rigs
@@ -132,7 +133,15 @@ def _plain(panel: Panel, key: str, kind: str, name: str, value: Any, **more: Any
 
 def _model(panel: Panel) -> dict[str, Any]:
     return _plain(panel, "model", "select", "Model", "open" if panel.opening else panel.model_id,
-                  choices=[list(pair) for pair in panel.models()])
+                  choices=[list(pair) for pair in panel.models()], effect=header_line(panel))
+
+
+def header_line(panel: Panel) -> str:
+    """Type, size, layers and tensors of the model in use."""
+    size = sum(panel.grid.nbytes) / MIB
+    amount = f"{size / 1024:.1f} GiB" if size >= 1024 else f"{size:.1f} MiB"
+    tensors = f"{len(panel.grid.names):,}".replace(",", "\u202f")
+    return f"{main_type(panel.model).upper()}, {amount}, {panel.grid.n_layer} layers, {tensors} tensors"
 
 
 def _path(panel: Panel) -> dict[str, Any]:
@@ -144,7 +153,8 @@ def _quant(panel: Panel) -> dict[str, Any]:
     bits = panel.engine.quants() if panel.model.has_weights else {}
     large = sum(t.nbytes for t in panel.opened.tensors.values()) > _LARGE
     able = panel.model.has_weights and not large
-    choices = [["", "as it is"], *([name, name] for name in bits)] if able else [["", "as it is"]]
+    as_is = ["", f"{main_type(panel.opened)}, as it is"]
+    choices = [as_is, *([name, name] for name in bits if name != main_type(panel.opened))] if able else [as_is]
     size = sum(panel.grid.nbytes) * 8 / max(1, sum(_elements(panel)))
     effect = f"{size:.2f} bits per weight" + (", made in memory just now" if panel.quant else "")
     if not able:
@@ -207,7 +217,7 @@ def _rtr(panel: Panel) -> tuple[str, bool]:
     if not panel.base.rtr:
         return "host tensors keep their types", False
     if not types:
-        return "no host tensor has an interleaved form", False
+        return "no host tensor to repack", False
     words = types[0].upper() if len(types) == 1 else f"{len(types)} interleaved types"
     return f"{len(panel.picture.repacked)} host tensors become {words}", False
 

@@ -1,97 +1,268 @@
 // Measured PP and TG against the tokens in the cache. Points appear as they are timed; earlier runs stay, pale.
 
-const CHARTS = [['pp', 3, 'Prompt S_PP'], ['tg', 4, 'Generation S_TG']];   // rows: [n_kv, pp, tg, s_pp, s_tg]
+const CHARTS = [
+  ['pp', 3, 'Prompt S_PP'],
+  ['tg', 4, 'Generation S_TG'],
+]; // rows: [n_kv, pp, tg, s_pp, s_tg]
 
 export default function (host, shared) {
-  const {h, s, text, attr, num, rate} = shared.kit, {state, tip, post} = shared;
-  const note = h('span', {class: 'note'}), clear = h('button', {class: 'link sm', hidden: true, onclick: () => post.send('clear')}, 'clear earlier');
+  const {h, s, text, attr, num, rate} = shared.kit,
+    {state, tip, post} = shared;
+  const note = h('span', {class: 'note'}),
+    clear = h('button', {class: 'link sm', hidden: true, onclick: () => post.send('clear')}, 'clear earlier');
   const svgs = Object.fromEntries(CHARTS.map(([id]) => [id, s('svg', {role: 'img', class: id})]));
-  const key = h('div', {class: 'key'}), table = h('table', {class: 'runs'});
-  host.append(h('div', {class: 'cap'}, h('h3', {}, 'Throughput'), note, clear), h('div', {class: 'charts'}, svgs.pp, svgs.tg), key, table);
+  const key = h('div', {class: 'key'}),
+    table = h('table', {class: 'runs'});
+  host.append(
+    h('div', {class: 'cap'}, h('h3', {}, 'Throughput'), note, clear),
+    h('div', {class: 'charts'}, svgs.pp, svgs.tg),
+    key,
+    table,
+  );
 
   /** A step of 1, 2 or 5 times a power of ten that gives at most `most` of them below the value. */
   function nice(value, most) {
-    const rough = Math.max(value, 1e-9) / most, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = Math.max(value, 1e-9) / most,
+      power = 10 ** Math.floor(Math.log10(rough));
     return [1, 2, 5, 10].map(k => k * power).find(k => k >= rough);
   }
-  const short = n => n >= 1024 && n % 512 === 0 ? `${n / 1024}k` : num(n);
-  const nearest = (run, n) => run.rows.reduce((best, row) => !best || Math.abs(row[0] - n) < Math.abs(best[0] - n) ? row : best, null);
+  const short = n => (n >= 1024 && n % 512 === 0 ? `${n / 1024}k` : num(n));
+  const nearest = (run, n) =>
+    run.rows.reduce((best, row) => (!best || Math.abs(row[0] - n) < Math.abs(best[0] - n) ? row : best), null);
 
   function chart([id, column, name], runs, live) {
-    const svg = svgs[id], W = svg.clientWidth || 260, H = W > 380 ? 190 : 172, left = 34, right = 12, top = 22, bottom = 22;
-    const most = Math.max(...runs.flatMap(r => r.rows.map(row => row[column])), live && live.phase === id ? live.rate : 0, 0);
-    const step = most ? nice(most, 4) : 1, high = most ? Math.ceil(most / step) * step : 1;
-    const reach = Math.max(state.throughput.ctx, 1), wide = 2 ** Math.ceil(Math.log2(Math.max(reach / 4.01, 1)));
-    const x = n => left + (W - left - right) * Math.min(1, n / reach), y = v => top + (H - top - bottom) * (1 - v / high);
-    const path = rows => rows.map((row, i) => `${i ? 'L' : 'M'}${x(row[0]).toFixed(1)} ${y(row[column]).toFixed(1)}`).join('');
+    const svg = svgs[id],
+      W = svg.clientWidth || 260,
+      H = W > 380 ? 190 : 172,
+      right = 12,
+      top = 22,
+      bottom = 22;
+    const most = Math.max(
+      ...runs.flatMap(r => r.rows.map(row => row[column])),
+      live && live.phase === id ? live.rate : 0,
+      0,
+    );
+    const step = most ? nice(most, 4) : 1,
+      high = most ? Math.ceil(most / step) * step : 1;
+    const widest = num(high).length,
+      left = Math.max(28, 10 + 7 * widest);
+    const reach = Math.max(state.throughput.ctx, 1),
+      wide = 2 ** Math.ceil(Math.log2(Math.max(reach / 4.01, 1)));
+    const x = n => left + (W - left - right) * Math.min(1, n / reach),
+      y = v => top + (H - top - bottom) * (1 - v / high);
+    const path = rows =>
+      rows.map((row, i) => `${i ? 'L' : 'M'}${x(row[0]).toFixed(1)} ${y(row[column]).toFixed(1)}`).join('');
     const parts = [s('text', {x: 0, y: 11, class: 'k'}, `${name}, t/s`)];
     for (let v = 0; v <= high + step / 2; v += step) {
       parts.push(s('line', {x1: left, x2: W - right, y1: y(v), y2: y(v), stroke: v ? 'var(--line)' : 'var(--line2)'}));
-      if (most || !v) parts.push(s('text', {x: left - 6, y: y(v) + 4, 'text-anchor': 'end'}, step < 1 ? v.toFixed(1) : num(v)));
+      if (most || !v)
+        parts.push(s('text', {x: left - 6, y: y(v) + 4, 'text-anchor': 'end'}, step < 1 ? v.toFixed(1) : num(v)));
     }
-    for (let n = 0; n <= reach; n += wide) parts.push(s('text', {x: x(n), y: H - 6, 'text-anchor': n + wide > reach && n > reach * 0.9 ? 'end' : 'middle'}, short(n)));
-    const says = (run, row) => ({onpointermove: e => tip.show(words(run, row || nearest(run, (e.clientX - svg.getBoundingClientRect().left - left) / (W - left - right) * reach)), e), onpointerleave: () => tip.hide()});
-    const order = {earlier: 0, pinned: 1, now: 2}, sorted = [...runs].sort((a, b) => order[a.kind] - order[b.kind]);
+    for (let n = 0; n <= reach; n += wide)
+      parts.push(
+        s('text', {x: x(n), y: H - 6, 'text-anchor': n + wide > reach && n > reach * 0.9 ? 'end' : 'middle'}, short(n)),
+      );
+    const says = (run, row) => ({
+      onpointermove: e =>
+        tip.show(
+          words(
+            run,
+            row || nearest(run, ((e.clientX - svg.getBoundingClientRect().left - left) / (W - left - right)) * reach),
+          ),
+          e,
+        ),
+      onpointerleave: () => tip.hide(),
+    });
+    const order = {earlier: 0, pinned: 1, now: 2},
+      sorted = [...runs].sort((a, b) => order[a.kind] - order[b.kind]);
     for (const run of sorted) {
       if (!run.rows.length) continue;
-      const look = {now: ['var(--ink)', 1.5, 1], pinned: ['var(--ink3)', 1.25, 1], earlier: ['var(--ghost)', 1, 0.7]}[run.kind];
-      parts.push(s('path', {d: path(run.rows), fill: 'none', stroke: look[0], 'stroke-width': look[1], 'stroke-opacity': look[2]}));
-      parts.push(s('path', {d: path(run.rows), fill: 'none', stroke: 'transparent', 'stroke-width': 9, 'pointer-events': 'stroke', ...says(run)}));
+      const look = {now: ['var(--ink)', 1.5, 1], pinned: ['var(--ink3)', 1.25, 1], earlier: ['var(--ghost)', 1, 0.7]}[
+        run.kind
+      ];
+      parts.push(
+        s('path', {
+          d: path(run.rows),
+          fill: 'none',
+          stroke: look[0],
+          'stroke-width': look[1],
+          'stroke-opacity': look[2],
+        }),
+      );
+      parts.push(
+        s('path', {
+          d: path(run.rows),
+          fill: 'none',
+          stroke: 'transparent',
+          'stroke-width': 9,
+          'pointer-events': 'stroke',
+          ...says(run),
+        }),
+      );
       for (const row of run.rows) {
-        if (run.kind === 'now') parts.push(s('circle', {cx: x(row[0]), cy: y(row[column]), r: 3.25, fill: 'var(--ink)', ...says(run, row)}));
-        else if (run.kind === 'pinned') parts.push(s('circle', {cx: x(row[0]), cy: y(row[column]), r: 2.75, fill: 'var(--bg)', stroke: 'var(--ink3)', 'stroke-width': 1.25, ...says(run, row)}));
-        else if (run.rows.length === 1) parts.push(s('circle', {cx: x(row[0]), cy: y(row[column]), r: 2, fill: 'var(--ghost)', ...says(run, row)}));
+        if (run.kind === 'now')
+          parts.push(s('circle', {cx: x(row[0]), cy: y(row[column]), r: 3.25, fill: 'var(--ink)', ...says(run, row)}));
+        else if (run.kind === 'pinned')
+          parts.push(
+            s('circle', {
+              cx: x(row[0]),
+              cy: y(row[column]),
+              r: 2.75,
+              fill: 'var(--bg)',
+              stroke: 'var(--ink3)',
+              'stroke-width': 1.25,
+              ...says(run, row),
+            }),
+          );
+        else if (run.rows.length === 1)
+          parts.push(s('circle', {cx: x(row[0]), cy: y(row[column]), r: 2, fill: 'var(--ghost)', ...says(run, row)}));
       }
     }
-    const now = runs.find(r => r.kind === 'now' && r.rows.length), pinned = runs.find(r => r.kind === 'pinned' && r.rows.length);
+    const now = runs.find(r => r.kind === 'now' && r.rows.length),
+      pinned = runs.find(r => r.kind === 'pinned' && r.rows.length);
     if (now && pinned) {
       const above = pinned.rows[0][column] > now.rows[0][column];
-      for (const [run, word, dy, cls] of [[now, 'now', above ? 16 : -9, 'halo k'], [pinned, 'pinned', above ? -9 : 16, 'halo']]) {
+      for (const [run, word, dy, cls] of [
+        [now, 'now', above ? 16 : -9, 'halo k'],
+        [pinned, 'pinned', above ? -9 : 16, 'halo'],
+      ]) {
         const last = run.rows[run.rows.length - 1];
-        parts.push(s('text', {x: Math.max(left + 14, Math.min(W - right - 18, x(last[0]))), y: y(last[column]) + dy, 'text-anchor': 'middle', class: cls}, word));
+        parts.push(
+          s(
+            'text',
+            {
+              x: Math.max(left + 14, Math.min(W - right - 18, x(last[0]))),
+              y: y(last[column]) + dy,
+              'text-anchor': 'middle',
+              class: cls,
+            },
+            word,
+          ),
+        );
       }
     }
     if (live && live.phase === id && live.rate > 0) {
-      parts.push(s('circle', {cx: x(live.n_kv), cy: y(live.rate), r: 3.25, fill: 'none', stroke: 'var(--ink)', 'stroke-width': 1.25, 'stroke-dasharray': '2 2'}));
+      parts.push(
+        s('circle', {
+          cx: x(live.n_kv),
+          cy: y(live.rate),
+          r: 3.25,
+          fill: 'none',
+          stroke: 'var(--ink)',
+          'stroke-width': 1.25,
+          'stroke-dasharray': '2 2',
+        }),
+      );
     }
-    if (!now) parts.push(s('text', {x: left + (W - left - right) / 2, y: y(high * 0.12), 'text-anchor': 'middle', class: 'halo'}, state.throughput.empty));
-    svg.setAttribute('height', H); svg.replaceChildren(...parts);
-    attr(svg, 'aria-label', `${name} against N_KV, ${now ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}` : state.throughput.empty}`);
+    if (!now)
+      parts.push(
+        s(
+          'text',
+          {x: left + (W - left - right) / 2, y: y(high * 0.12), 'text-anchor': 'middle', class: 'halo'},
+          state.throughput.empty,
+        ),
+      );
+    svg.setAttribute('height', H);
+    svg.replaceChildren(...parts);
+    attr(
+      svg,
+      'aria-label',
+      `${name} against N_KV, ${now ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}` : state.throughput.empty}`,
+    );
   }
   function words(run, row) {
-    return [[run.name, 'b mono'], `N_KV ${num(row[0])}, measured`, `S_PP ${rate(row[3])}, S_TG ${rate(row[4])} t/s`, run.note ? [run.note, 'mut'] : null].filter(Boolean);
+    return [
+      [run.name, 'b mono'],
+      `N_KV ${num(row[0])}, measured`,
+      `S_PP ${rate(row[3])}, S_TG ${rate(row[4])} t/s`,
+      run.note ? [run.note, 'mut'] : null,
+    ].filter(Boolean);
   }
   function legend(runs, live) {
-    const item = (name, ...shapes) => h('span', {}, s('svg', {width: 22, height: 10}, ...shapes), name), has = kind => runs.some(r => r.kind === kind && r.rows.length);
+    const item = (name, ...shapes) => h('span', {}, s('svg', {width: 22, height: 10}, ...shapes), name),
+      has = kind => runs.some(r => r.kind === kind && r.rows.length);
     const line = (colour, width) => s('path', {d: 'M0 5H22', stroke: colour, 'stroke-width': width});
-    key.replaceChildren(...[
-      item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
-      live ? item('being timed', s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'none', stroke: 'var(--ink)', 'stroke-width': 1.25, 'stroke-dasharray': '2 2'})) : null,
-      has('pinned') ? item('pinned', line('var(--ink3)', 1.25), s('circle', {cx: 11, cy: 5, r: 2.75, fill: 'var(--bg)', stroke: 'var(--ink3)'})) : null,
-      has('earlier') ? item('earlier runs', line('var(--ghost)', 1)) : null].filter(Boolean));
+    key.replaceChildren(
+      ...[
+        item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
+        live
+          ? item(
+              'being timed',
+              s('circle', {
+                cx: 11,
+                cy: 5,
+                r: 3.25,
+                fill: 'none',
+                stroke: 'var(--ink)',
+                'stroke-width': 1.25,
+                'stroke-dasharray': '2 2',
+              }),
+            )
+          : null,
+        has('pinned')
+          ? item(
+              'pinned',
+              line('var(--ink3)', 1.25),
+              s('circle', {cx: 11, cy: 5, r: 2.75, fill: 'var(--bg)', stroke: 'var(--ink3)'}),
+            )
+          : null,
+        has('earlier') ? item('earlier runs', line('var(--ghost)', 1)) : null,
+      ].filter(Boolean),
+    );
   }
   function rows(runs) {
-    const measured = runs.filter(r => r.rows.length), far = Math.min(...measured.map(r => r.rows[r.rows.length - 1][0]));
+    const measured = runs.filter(r => r.rows.length),
+      far = Math.min(...measured.map(r => r.rows[r.rows.length - 1][0]));
     table.hidden = measured.length < 1;
     if (table.hidden) return;
-    const cellOf = (row, column) => h('td', {}, row ? rate(row[column]) : ''), head = ['Measured runs', 'S_PP at 0', `at ${short(far)}`, 'S_TG at 0', `at ${short(far)}`];
+    const cellOf = (row, column) => h('td', {}, row ? rate(row[column]) : ''),
+      head = ['Measured runs', 'S_PP at 0', `at ${short(far)}`, 'S_TG at 0', `at ${short(far)}`];
     const sorted = [...measured].sort((a, b) => b.rows[0][3] - a.rows[0][3]);
-    table.replaceChildren(h('thead', {}, h('tr', {}, head.map((t, i) => h('th', {scope: 'col'}, t)))), h('tbody', {}, sorted.map(run => {
-      const at = run.rows.find(row => row[0] === far), tag = run.kind === 'earlier' ? '' : `, ${run.kind}`;
-      return h('tr', {class: run.kind === 'now' ? '' : 'pale'}, h('th', {scope: 'row', title: run.name}, h('span', {class: 'mono'}, run.name), tag), cellOf(run.rows[0], 3), cellOf(at, 3), cellOf(run.rows[0], 4), cellOf(at, 4));
-    })));
+    table.replaceChildren(
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          head.map((t, i) => h('th', {scope: 'col'}, t)),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        sorted.map(run => {
+          const at = run.rows.find(row => row[0] === far),
+            tag = run.kind === 'earlier' ? '' : `, ${run.kind}`;
+          return h(
+            'tr',
+            {class: run.kind === 'now' ? '' : 'pale'},
+            h('th', {scope: 'row', title: run.name}, h('span', {class: 'mono'}, run.name), tag),
+            cellOf(run.rows[0], 3),
+            cellOf(at, 3),
+            cellOf(run.rows[0], 4),
+            cellOf(at, 4),
+          );
+        }),
+      ),
+    );
   }
   return {
     update(changed) {
       if (!changed.has('throughput')) return;
-      const {runs, live, note: words} = state.throughput, now = runs.find(r => r.kind === 'now');
-      text(note, words); attr(note, 'title', words);
+      const {runs, live, note: words} = state.throughput,
+        now = runs.find(r => r.kind === 'now');
+      text(note, words);
+      attr(note, 'title', words);
       clear.hidden = !runs.some(r => r.kind === 'earlier');
-      legend(runs, live); rows(runs);
+      legend(runs, live);
+      rows(runs);
       const last = now && now.rows[now.rows.length - 1];
       host.dataset.points = now ? now.rows.length : 0;
       host.dataset.last = last ? last.join(' ') : '';
     },
-    draw() { for (const one of CHARTS) chart(one, state.throughput.runs, state.throughput.live); },
+    draw() {
+      for (const one of CHARTS) chart(one, state.throughput.runs, state.throughput.live);
+    },
   };
 }

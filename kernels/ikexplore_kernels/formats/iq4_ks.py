@@ -15,7 +15,7 @@ from ._lanes import clip, fill, magnitude, max16, nearest, reciprocal, scale_by,
 from ._search import codes_of, search, sums
 from ._tables import IQ4_BOOK, decode_iq4_pair, look_up
 from .base import Code
-from .gather import copy, gather_f32, gather_u8, load_scalar, peek8, poke8, quads16
+from .gather import copy, first_words, gather_f32, load_scalar, peek8, poke8, quads16
 
 _TOP_D = 3.4e38 / 127 / 127
 
@@ -114,7 +114,7 @@ def encode(x, w, dst, n_rows, n_cols, work):
 
 def unpack(q, w, base, stride, b):
     o, p = base + 4 + (b >> 3) * 136, b & 7
-    scale = to_i32x16(gather_u8(w, o + p, stride))
+    scale = as_i32x16(first_words(w, o + p, stride)) & 255
     s = gather_f32(w, base, stride) * to_f32x16((scale & 254) - 127)
     add = as_u8x64((scale & 1) * 0x04040404)
     zero = splat_f32x16(0)

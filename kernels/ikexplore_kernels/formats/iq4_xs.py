@@ -14,7 +14,7 @@ from ._lanes import fill, magnitude, max8, reciprocal, scale_by
 from ._search import codes_of, search, super_scales
 from ._tables import IQ4_BOOK, decode_iq4_pair, look_up
 from .base import Code
-from .gather import copy, gather_u32, peek8, peek16, peek32, poke8, poke16, poke32, quads16
+from .gather import copy, half_of, peek8, peek16, peek32, poke8, poke16, poke32, quads16
 
 
 @jit
@@ -63,10 +63,11 @@ def _pack(codes, scales, l, dst, o):
 
 def unpack(q, w, base, stride, b):
     o, p = base + (b >> 3) * 136, b & 7
-    first = gather_u32(w, o, stride)
-    low = gather_u32(w, o + 4, stride) >> p * 4 & 15
+    head = quads16(w, o, stride)
+    first = as_u32x16(head[0])
+    low = as_u32x16(head[1]) >> p * 4 & 15
     scale = as_i32x16(low | (first >> p * 2 + 16 & 3) << 4) - 32
-    s = to_f32x16(as_f16x16(to_u16x16(first))) * to_f32x16(scale)
+    s = half_of(first) * to_f32x16(scale)
     zero = splat_f32x16(0)
     return s, s, zero, zero, look_up(nibbles(quads16(w, o + 8 + p * 16, stride)))
 

@@ -12,7 +12,7 @@ from ._half import half_bits
 from ._lanes import code_factor, fill, magnitude, reciprocal, scale_by
 from ._search import codes_of, search
 from .base import Code
-from .gather import copy, gather_f16, peek8, poke8, quads16
+from .gather import copy, first_words, half_of, peek8, poke8, quads16
 
 _BOOK = Codebook.integers(-8, 7)
 
@@ -45,7 +45,7 @@ def encode(x, w, dst, n_rows, n_cols, work):
 
 def unpack(q, w, base, stride, b):
     o = base + b * 18
-    s = gather_f16(w, o, stride)
+    s = half_of(first_words(w, o, stride))
     zero = splat_f32x16(0)
     return s, s, zero, zero, nibbles(quads16(w, o + 2, stride))
 

@@ -14,7 +14,7 @@ from ._eights import bits_of, join_bits
 from ._lanes import fill, magnitude, max16, reciprocal, scale_by
 from ._search import codes_of, search, super_scales
 from .base import Code
-from .gather import copy, gather_f16, gather_u16, peek8, poke8, quads32
+from .gather import copy, half_of, last_words, peek8, poke8, quads32
 
 _BOOK = Codebook.integers(-32, 31)
 
@@ -68,9 +68,9 @@ def unpack(q, w, base, stride, b):
     o, h, p = base + (b >> 3) * 210, b >> 2 & 1, b & 3
     i, j = o + h * 64 + (p & 1) * 32, o + 128 + h * 32
     t4, t2 = (p >> 1) * 4, p * 2
-    d = gather_f16(w, o + 208, stride)
-    scales = as_i32x16(to_u32x16(gather_u16(w, o + 192 + (b & 7) * 2, stride)))
-    s0, s1 = d * to_f32x16(scales << 24 >> 24), d * to_f32x16(scales << 16 >> 24)
+    d = half_of(last_words(w, o + 206, stride) >> 16)
+    scales = as_i32x16(last_words(w, o + 190 + (b & 7) * 2, stride))
+    s0, s1 = d * to_f32x16(scales << 8 >> 24), d * to_f32x16(scales >> 24)
     zero = splat_f32x16(0)
     low, high = bits_of(quads32(w, i, stride), t4, 15), bits_of(quads32(w, j, stride), t2, 3)
     return s0, s1, zero, zero, join_bits(low, high, 4)

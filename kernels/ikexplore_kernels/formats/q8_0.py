@@ -11,7 +11,7 @@ from ._eights import flip_signs
 from ._half import half_bits, half_value
 from ._lanes import TINY, clip, nearest
 from .base import Code
-from .gather import gather_f16, poke16, quads32
+from .gather import first_words, half_of, poke16, quads32
 
 
 @jit
@@ -44,7 +44,7 @@ def encode(x, w, dst, n_rows, n_cols, work):
 
 def unpack(q, w, base, stride, b):
     o = base + b * 34
-    s = gather_f16(w, o, stride)
+    s = half_of(first_words(w, o, stride))
     zero = splat_f32x16(0)
     return s, s, zero, zero, flip_signs(quads32(w, o + 2, stride))
 
