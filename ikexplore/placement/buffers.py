@@ -33,8 +33,8 @@ def held_bytes(cols: Columns, rows: np.ndarray, gpu: bool) -> int:
     return int(np.asarray(round_up(cols.nbytes[rows], HOST_ALIGN)).sum())
 
 
-def split_bytes(cols: Columns, rows: np.ndarray, shares: Sequence[float]) -> int:
-    """Bytes of -sm row's buffer: every GPU's rows of each matrix, each with its own padding (ggml-cuda split buffer).
+def split_bytes(cols: Columns, rows: np.ndarray, shares: Sequence[float]) -> tuple[int, list[int]]:
+    """Bytes of -sm row's buffer, and of each GPU's part: its rows of each matrix, with padding (ggml-cuda split buffer).
 
     shares: running sums of the GPUs' shares, up to 1.
     """
@@ -43,9 +43,10 @@ def split_bytes(cols: Columns, rows: np.ndarray, shares: Sequence[float]) -> int
     lows = (n_rows[:, None].astype(np.float32) * points).astype(np.int64)
     lows -= lows % ROW_ROUNDING
     highs = np.column_stack([lows[:, 1:], n_rows])
-    holders = (highs > lows).sum(axis=1)
-    size = cols.nbytes[rows] + holders * gpu_padding(cols.type_id[rows], cols.ne[rows, 0])
-    return int(np.asarray(round_up(size, GPU_ALIGN)).sum())
+    pad = gpu_padding(cols.type_id[rows], cols.ne[rows, 0])
+    parts = (highs - lows) * cols.nb[rows, 1][:, None] + (highs > lows) * pad[:, None]
+    total = int(np.asarray(round_up(parts.sum(axis=1), GPU_ALIGN)).sum())
+    return total, parts.sum(axis=0).tolist()
 
 
 def mapped_bytes(cols: Columns, rows: np.ndarray) -> list[int]:

@@ -125,7 +125,7 @@ class Placement:
             if place < len(self.gpus):
                 lines.append((self.name(place), held_bytes(self.tensors, rows, True)))
             elif place == self.divided:
-                lines.append((self.name(place), split_bytes(self.tensors, rows, self.deal.split or ())))
+                lines.append((self.name(place), split_bytes(self.tensors, rows, self.deal.split or ())[0]))
             elif self.use_mmap:
                 lines += [("CPU", size) for size in mapped_bytes(self.tensors, rows)]
             else:
@@ -133,6 +133,15 @@ class Placement:
                 size = held_bytes(self.tensors, rows, False)
                 lines.append((self.name(place), size + (CPU_EXTRA if plain else 0)))
         return lines
+
+    @cached_property
+    def divided_bytes(self) -> dict[str, int]:
+        """Bytes that each GPU holds of -sm row's matrices; empty without."""
+        rows = np.flatnonzero(self.place == self.divided)
+        if not len(rows):
+            return {}
+        parts = split_bytes(self.tensors, rows, self.deal.split or ())[1]
+        return {gpu.name: size for gpu, size in zip(self.machine.gpus, parts)}
 
     @cached_property
     def _cache(self) -> tuple[dict[int, int], int, int]:

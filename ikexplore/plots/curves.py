@@ -46,7 +46,7 @@ def draw(ax: Axes, curves: Sequence[Sequence[tuple[float, float, float]]], names
         colour = palette.rgba("ink" if last else "ink3" if number % 2 == (len(curves) % 2) else "ghost")
         x, y, sd = ([p[k] for p in points] for k in range(3))
         if any(sd):
-            ax.fill_between(x, [a - b for a, b in zip(y, sd)], [a + b for a, b in zip(y, sd)], color=palette.rgba("band"), linewidth=0)
+            ax.vlines(x, [max(0.0, a - b) for a, b in zip(y, sd)], [a + b for a, b in zip(y, sd)], color=colour, linewidth=1)
         ax.plot(x, y, color=colour, marker=marks[0] if last else marks[(len(curves) - 1 - number) % len(marks)], markersize=4.5,
                 linewidth=1.5 if last else 1.2, label=name, markerfacecolor=colour if last else palette.rgba("bg"), clip_on=False)
     ax.set_title(title, loc="left", fontsize=SMALL + 1, color=palette.rgba("ink"), pad=8)

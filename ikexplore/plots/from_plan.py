@@ -59,6 +59,9 @@ def _places(placed: Placement, grid: Grid, names: list[str]) -> tuple[tuple[int,
         i = grid.index.get(name)
         if i is None:
             continue
+        if place == placed.divided:  # shown where what is not divided lives
+            at[i], why[i] = min(placed.settings.main_gpu, host - 1), "divided over all GPUs by -sm row"
+            continue
         at[i] = -1 if place < 0 else number[place] if place < len(number) else host
         why[i] = _rule(placed, rule) if rule >= 0 else _slot(placed, grid.layer[i], at[i] == host, len(number))
     return tuple(at), tuple(why)
@@ -72,7 +75,7 @@ def _rule(placed: Placement, number: int) -> str:
 
 def _slot(placed: Placement, layer: int, on_host: bool, gpus: int) -> str:
     """Why a tensor that no rule takes is where it is."""
-    total, given = placed.model.hparams.n_layer, placed.n_gpu_layers
+    total, given = placed.model.hparams.n_layer, placed.settings.n_gpu_layers
     if not gpus:
         return "no GPU in this rig"
     if layer < 0:

@@ -93,10 +93,10 @@ def _emit_product(g: Lowering, w: Weight, gate: Any, t: Tiles, table: Any, at: i
     m, k = m or w.rows, w.columns
     first_tile, n_experts = experts
     if w.format.dense:
-        op, scratch = dense.dense_product, g.need_scratch(dense.dense_scratch_bytes(k))
+        op, scratch = dense.dense_product, g.need_scratch(dense.dense_scratch_bytes(k, t.count))
         x = [t.q, 0, 0]
     else:
-        op, scratch = product.product, g.need_scratch(product.scratch_bytes(k, w.format.code.sub))
+        op, scratch = product.product, g.need_scratch(product.scratch_bytes(k, w.format.code.sub, t.count))
         assert t.s is not None
         x = [t.q, t.d, t.s[offset_kind(w.format)]]
     groups = -(-m // 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph.types import type_name
-from ..placement.rules import matches
+from ..placement.rules import Rule, matches
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -51,7 +52,7 @@ def _rules(plan: Plan) -> list[Finding]:
     for number, rule in enumerate(p.rules):
         if rule.flag != "-ot" or taken[number]:
             continue
-        flag = f"-ot {rule.pattern}={rule.buffer}"
+        flag = _flag(rule)
         hits = np.flatnonzero(matches(rule.pattern, names))
         if not len(hits):
             found.append(Finding("warning", f"{flag} matches no tensor of this model."))
@@ -62,10 +63,15 @@ def _rules(plan: Plan) -> list[Finding]:
         first = p.rules[winners.most_common(1)[0][0]]
         text = f"{flag} changes nothing: all {len(hits)} tensors that it matches are taken by rules before it"
         same = all(p.rules[w].buffer == rule.buffer for w in winners)
-        fix = None if same else f"{flag} -ot {first.pattern}={first.buffer}"
-        text += f", such as -ot {first.pattern}={first.buffer}."
+        fix = None if same else f"{flag} {_flag(first)}"
+        text += f", such as {_flag(first)}."
         found.append(Finding("note" if same else "warning", text, fix))
     return found
+
+
+def _flag(rule: Rule) -> str:
+    """A rule as it can be pasted into a shell."""
+    return f"{rule.flag} {shlex.quote(f'{rule.pattern}={rule.buffer}')}"
 
 
 def _repack(plan: Plan) -> list[Finding]:

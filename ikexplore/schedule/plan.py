@@ -145,17 +145,19 @@ class Plan:
 
     @cached_property
     def devices(self) -> list[DeviceUse]:
-        """What each device of the machine holds, the CPU last; buffers in pinned host memory count there."""
+        """What each device of the machine holds, the CPU last; buffers in pinned host memory count there.
+
+        The buffer that -sm row divides counts with its part on each GPU.
+        """
         rows = []
-        kinds = (
-            self.placement.model_bytes, self.placement.kv_bytes, [self.placement.output_bytes],
-            [(name, size) for name, size in self.compute_bytes.items() if size > 1],
-        )  # fmt: skip
+        p = self.placement
+        compute = [(name, size) for name, size in self.compute_bytes.items() if size > 1]
+        kinds = ([*p.model_bytes, *p.divided_bytes.items()], p.kv_bytes, [p.output_bytes], compute)
         for device in self.machine.devices:
             host = device.kind == "cpu"
             names = {"CPU", "CUDA_Host"} if host else {device.name}
-            model, kv, output, compute = (sum(size for name, size in kind if name in names) / MIB for kind in kinds)
-            rows.append(DeviceUse(device.name, device.free_mib, model, kv, output, compute, device.simulated))
+            sums = [sum(size for name, size in kind if name in names) / MIB for kind in kinds]
+            rows.append(DeviceUse(device.name, device.free_mib, *sums, device.simulated))
         return rows
 
     @property

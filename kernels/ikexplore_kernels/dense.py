@@ -8,12 +8,14 @@ import numpy as np
 from numba.extending import overload
 
 from ._cache import inner
-from .abi import arg, get_f32, get_i64, put_f32
+from .abi import arg, fill_f32, get_f32, get_i64, put_f32
 from .cache_rows import row16
 from .formats import get
 from .formats.base import columns, widen
-from .product import gate_up, put, share
+from .product import finish, gate_up, put, share
 from .simd import *
+
+PANEL = 128  # columns of k that are widened at a time
 
 
 @inner
@@ -39,8 +41,8 @@ def _one_column(q, w, stride, k, x, row, m, out):
     raise NotImplementedError("for use inside compiled kernels")
 
 
-def _expand(q, w, stride, k, row, m, out):
-    """16 rows from ``row`` on (the last one repeated beyond m) to float32 [k, 16] at out."""
+def _expand(q, w, stride, k0, n, row, m, out):
+    """Columns k0 .. k0 + n of 16 rows from ``row`` on (the last one repeated beyond m) to float32 [n, 16] at out."""
     raise NotImplementedError("for use inside compiled kernels")
 
 
@@ -56,16 +58,16 @@ def _one_column_interleaved(q, w, stride, k, x, row, m, out):
     store_f32x16(out, 0, acc)
 
 
-def _expand_rows(q, w, stride, k, row, m, out):
-    for i in range(0, k, 16):
+def _expand_rows(q, w, stride, k0, n, row, m, out):
+    for i in range(0, n, 16):
         for r in range(16):
-            store_f32x16(out + i * 64, r * 64, widen(q, w + min(row + r, m - 1) * stride, 0, 0, i))
+            store_f32x16(out + i * 64, r * 64, widen(q, w + min(row + r, m - 1) * stride, 0, 0, k0 + i))
         store_tuple(transpose16(load_tuple16(out + i * 64)), out + i * 64)
 
 
-def _expand_interleaved(q, w, stride, k, row, m, out):
-    for i in range(k):
-        store_f32x16(out, i * 64, columns(q, w, row * stride, i))
+def _expand_interleaved(q, w, stride, k0, n, row, m, out):
+    for i in range(n):
+        store_f32x16(out, i * 64, columns(q, w, row * stride, k0 + i))
 
 
 @overload(_one_column)
@@ -74,37 +76,36 @@ def _one_column_of(q, w, stride, k, x, row, m, out):
 
 
 @overload(_expand)
-def _expand_of(q, w, stride, k, row, m, out):
+def _expand_of(q, w, stride, k0, n, row, m, out):
     return _expand_rows if get(q.format).interleave == 1 else _expand_interleaved
 
 
 @inner
-def _many_columns(k, wa, wb, x, spill):
-    fa = tile(splat_f32x16(np.float32(0)))
-    fb = fa
-    for i in range(k):
+def _many_columns(n, wa, wb, x, sums):
+    fa, fb = load_tile(sums), load_tile(sums + 64 * TILE)
+    for i in range(n):
         fa = tile_fma(fa, load_f32x16(wa, i * 64), x + i * 4 * TILE)
         fb = tile_fma(fb, load_f32x16(wb, i * 64), x + i * 4 * TILE)
-    store_tuple(fa, spill)
-    store_tuple(fb, spill + 64 * TILE)
+    store_tuple(fa, sums)
+    store_tuple(fb, sums + 64 * TILE)
 
 
 @inner
-def _wide_groups(q, record, w, w2, g, last, t0, t1, spill):
+def _wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
+    """As ``product.wide_groups``, in float32."""
     stride, k, m = arg(record, 1), arg(record, 2), arg(record, 3)
-    wa, wb = spill + 128 * TILE, spill + 128 * TILE + 64 * k
-    row = g * 16
-    row2 = row if w2 != 0 else min(g + 1, last - 1) * 16
-    for i in range(2):
-        _expand(q, w if i == 0 or w2 == 0 else w2, stride, k, row if i == 0 else row2, m, wa + i * 64 * k)
-    for t in range(t0, t1):
-        _many_columns(k, wa, wb, arg(record, 6) + t * k * TILE * 4, spill)
-        columns = arg(record, 10) + t * TILE * 8
-        if w2 != 0:
-            gate_up(spill, spill + 64 * TILE, TILE)
-        for i in range(1 if w2 != 0 else 2):
-            r = row if i == 0 else row2
-            put(spill + i * 64 * TILE, columns, TILE, r, min(16, m - r))
+    panel = min(k, PANEL)
+    wa = sums + (t1 - t0) * 128 * TILE
+    wb = wa + 64 * panel
+    fill_f32(sums, (t1 - t0) * 32 * TILE, np.float32(0))
+    for k0 in range(0, k, panel):
+        n = min(panel, k - k0)
+        for i in range(2):
+            at, r = w if i == 0 or w2 == 0 else w2, row if i == 0 else row2
+            _expand(q, at, stride, k0, n, r, m, wa if i == 0 else wb)
+        for t in range(t0, t1):
+            _many_columns(n, wa, wb, arg(record, 6) + (t * k + k0) * TILE * 4, sums + (t - t0) * 128 * TILE)
+    finish(record, w2, row, row2, t0, t1, sums)
 
 
 def dense_product(q, b, record, chunk, chunks, thread):
@@ -122,7 +123,7 @@ def dense_product(q, b, record, chunk, chunks, thread):
         return
     if width > 1:
         for g in range(g0, g1, 1 if w2 != 0 else 2):
-            _wide_groups(q, record, w, w2, g, g1, t0, t1, spill)
+            _wide_groups(q, record, w, w2, g * 16, g * 16 if w2 != 0 else min(g + 1, g1 - 1) * 16, t0, t1, spill)
         return
     for g in range(g0, g1):
         row = g * 16
@@ -135,9 +136,9 @@ def dense_product(q, b, record, chunk, chunks, thread):
             put(spill, arg(record, 10) + t * 8, 1, row, min(16, m - row))
 
 
-def dense_scratch_bytes(k: int) -> int:
-    """Bytes of scratch per thread that ``dense_product`` needs for rows of k columns."""
-    return 128 * TILE + 128 * k
+def dense_scratch_bytes(k: int, tiles: int) -> int:
+    """Bytes of scratch per thread that ``dense_product`` needs for rows of k columns and so many tiles."""
+    return 128 * TILE * max(1, tiles) + 128 * min(k, PANEL)
 
 
 def strided_product(q, b, record, chunk, chunks, thread):

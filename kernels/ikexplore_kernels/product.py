@@ -9,13 +9,14 @@ weights unpacked anew for each; many tiles, by way of expanded weights in scratc
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, get_f32, get_i32, get_i64, put_f32
+from .abi import arg, fill_f32, get_f32, get_i32, get_i64, put_f32
 from .formats.base import block_bytes16, halves, has_min, unpack
 from .mathv import vsilu
 from .simd import *
 
 AHEAD = 8192  # how far one column asks for memory before it needs it; more than the hardware does by itself
 FEW = 6  # up to so many tiles, unpacking for each beats going through expanded weights
+PANEL = 512  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
 
 
 @inner
@@ -84,39 +85,28 @@ def few_columns(q, w, base, stride, k, x, d, s):
 
 
 @inner
-def expand(q, w, base, stride, k, codes, scales, mins):
-    """16 rows unpacked: codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
-    for b in range(k // 32):
+def expand(q, w, base, stride, b0, b1, codes, scales, mins):
+    """Blocks b0..b1 of 16 rows, unpacked: codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
+    for b in range(b0, b1):
         s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+        at = (b - b0) * (128 if halves(q) else 64)
+        store_f32x16(scales, at, s0)
+        if has_min(q):
+            store_f32x16(mins, at, m0)
         if halves(q):
-            store_f32x16(scales, b * 128, s0)
-            store_f32x16(scales, b * 128 + 64, s1)
+            store_f32x16(scales, at + 64, s1)
             if has_min(q):
-                store_f32x16(mins, b * 128, m0)
-                store_f32x16(mins, b * 128 + 64, m1)
-        else:
-            store_f32x16(scales, b * 64, s0)
-            if has_min(q):
-                store_f32x16(mins, b * 64, m0)
-        o = b * 512
-        store_u8x64(codes, o, v[0])
-        store_u8x64(codes, o + 64, v[1])
-        store_u8x64(codes, o + 128, v[2])
-        store_u8x64(codes, o + 192, v[3])
-        store_u8x64(codes, o + 256, v[4])
-        store_u8x64(codes, o + 320, v[5])
-        store_u8x64(codes, o + 384, v[6])
-        store_u8x64(codes, o + 448, v[7])
+                store_f32x16(mins, at + 64, m1)
+        store_tuple(v, codes + (b - b0) * 512)
 
 
 @inner
-def many_columns(q, k, part, other, x, d, s, spill):
-    """Two expanded groups of 16 rows (part, other: codes, scales, mins) times one tile; both results to spill."""
-    fa = tile(splat_f32x16(np.float32(0)))
-    fb = fa
+def many_columns(q, n, part, other, x, d, s, sums):
+    """Two expanded groups of 16 rows (part, other: codes, scales, mins) times n columns of k of one tile, added to sums."""
+    fa, fb = load_tile(sums), load_tile(sums + 64 * TILE)
     step = 4 * TILE
     sub = 16 if halves(q) else 32
-    for b in range(k // sub):
+    for b in range(n // sub):
         sx = s + b * step
         ia = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(fa, sx)
         ib = ia
@@ -129,8 +119,8 @@ def many_columns(q, k, part, other, x, d, s, spill):
         if has_min(q):
             fa = tile_fms(fa, load_f32x16(part[2], b * 64), sx)
             fb = tile_fms(fb, load_f32x16(other[2], b * 64), sx)
-    store_tuple(fa, spill)
-    store_tuple(fb, spill + 64 * TILE)
+    store_tuple(fa, sums)
+    store_tuple(fb, sums + 64 * TILE)
 
 
 @inner
@@ -172,28 +162,39 @@ def few_group(q, w, w2, base, stride, k, x, d, s, spill):
 
 
 @inner
-def wide_groups(q, record, w, w2, g, last, t0, t1, spill, rows):
-    """Row groups g and g + 1 (or g of w and of its gate w2) times tiles t0..t1."""
-    stride, k, m = arg(record, 1), arg(record, 2), arg(record, 3)
+def wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
+    """16 rows of w from ``row`` on and 16 more (from row2 on, or of the gate w2) times tiles t0..t1."""
+    stride, k = arg(record, 1), arg(record, 2)
     sub = 16 if halves(q) else 32
-    part = (rows, rows + 16 * k, rows + 16 * k + 64 * (k // sub))
-    size = 16 * k + 128 * (k // sub)
+    panel = min(k, PANEL)
+    codes = sums + (t1 - t0) * 128 * TILE
+    part = (codes, codes + 16 * panel, codes + 16 * panel + 64 * (panel // sub))
+    size = 16 * panel + 128 * (panel // sub)
     other = (part[0] + size, part[1] + size, part[2] + size)
-    row = start_row(g, m)
-    row2 = row if w2 != 0 else start_row(min(g + 1, last - 1), m)
-    for i in range(2):
-        at = w + row * stride if i == 0 else (w2 if w2 != 0 else w) + row2 * stride
-        expand(q, at, 0, stride, k, part[0] + i * size, part[1] + i * size, part[2] + i * size)
-    lanes = min(16, m)
+    fill_f32(sums, (t1 - t0) * 32 * TILE, np.float32(0))
+    for k0 in range(0, k, panel):
+        n = min(panel, k - k0)
+        for i in range(2):
+            at = w + row * stride if i == 0 else (w2 if w2 != 0 else w) + row2 * stride
+            expand(q, at, 0, stride, k0 // 32, (k0 + n) // 32, part[0] + i * size, part[1] + i * size, part[2] + i * size)
+        for t in range(t0, t1):
+            x, d = arg(record, 6) + (t * k + k0) * TILE, arg(record, 7) + (t * k + k0) // 32 * TILE * 4
+            s = arg(record, 8) + (t * k + k0) // sub * TILE * 4
+            many_columns(q, n, part, other, x, d, s, sums + (t - t0) * 128 * TILE)
+    finish(record, w2, row, row2, t0, t1, sums)
+
+
+@inner
+def finish(record, w2, row, row2, t0, t1, sums):
+    """The sums of two groups of rows to where they belong, gated when there is a gate."""
+    m = arg(record, 3)
     for t in range(t0, t1):
-        x, d = arg(record, 6) + t * k * TILE, arg(record, 7) + t * (k // 32) * TILE * 4
-        s = arg(record, 8) + t * (k // sub) * TILE * 4
-        columns = arg(record, 10) + t * TILE * 8
-        many_columns(q, k, part, other, x, d, s, spill)
+        spill, columns = sums + (t - t0) * 128 * TILE, arg(record, 10) + t * TILE * 8
         if w2 != 0:
             gate_up(spill, spill + 64 * TILE, TILE)
         for i in range(1 if w2 != 0 else 2):
-            put(spill + i * 64 * TILE, columns, TILE, row if i == 0 else row2, lanes)
+            r = row if i == 0 else row2
+            put(spill + i * 64 * TILE, columns, TILE, r, min(16, m - r))
 
 
 @inner
@@ -233,7 +234,8 @@ def product(q, b, record, chunk, chunks, thread):
         return
     if width > 1 and t1 - t0 > FEW:
         for g in range(g0, g1, 1 if w2 != 0 else 2):
-            wide_groups(q, record, w, w2, g, g1, t0, t1, spill, spill + 128 * TILE)
+            row = start_row(g, m)
+            wide_groups(q, record, w, w2, row, row if w2 != 0 else start_row(min(g + 1, g1 - 1), m), t0, t1, spill)
         return
     for g in range(g0, g1):
         row = start_row(g, m)
@@ -247,6 +249,7 @@ def product(q, b, record, chunk, chunks, thread):
             put(spill, arg(record, 10) + t * width * 8, width, row, lanes)
 
 
-def scratch_bytes(k: int, sub: int) -> int:
-    """Bytes of scratch per thread that ``product`` needs for rows of k columns."""
-    return 128 * TILE + 2 * (16 * k + 128 * (k // sub))
+def scratch_bytes(k: int, sub: int, tiles: int) -> int:
+    """Bytes of scratch per thread that ``product`` needs for rows of k columns and so many tiles."""
+    panel = min(k, PANEL)
+    return 128 * TILE * max(1, tiles) + 2 * (16 * panel + 128 * (panel // sub))

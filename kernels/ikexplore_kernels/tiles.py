@@ -183,3 +183,17 @@ def sums16(typingctx, vectors):
             vs = [b.fadd(*(b.shuffle_vector(p, q, m) for m in masks)) for p, q in zip(vs[::2], vs[1::2])]
         return vs[0]
     return f32x16(vectors), codegen
+
+
+@intrinsic
+def load_tile(typingctx, address):
+    """A tile of f32x16, 64 bytes each, one after the other."""
+    out = types.UniTuple(f32x16, TILE)
+
+    def codegen(context, b, sig, args):
+        items = []
+        for i in range(TILE):
+            at = b.add(args[0], ir.Constant(args[0].type, 64 * i))
+            items.append(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4))
+        return _pack(b, context.get_value_type(out), items)
+    return out(types.int64), codegen

@@ -81,6 +81,38 @@ def q6_k(row: bytes, n: int) -> list:
     return out
 
 
+def q5_0(row: bytes, n: int) -> list:
+    out = []
+    for b in blocks(row, 22):
+        high = int.from_bytes(b[2:6], "little")
+        out += [half(b, 0) * F((nibble(b[6:], c) | (high >> c & 1) << 4) - 16) for c in range(32)]
+    return out
+
+
+def q6_0(row: bytes, n: int) -> list:
+    out = []
+    for b in blocks(row, 26):
+        for c in range(32):
+            pair = {0: 0, 8: 4, 16: 2, 24: 6}[c // 8 * 8]
+            out.append(half(b, 0) * F((nibble(b[10:], c) | (b[2 + c % 8] >> pair & 3) << 4) - 32))
+    return out
+
+
+def iq4_nl(row: bytes, n: int) -> list:
+    return [half(b, 0) * F(IQ4[nibble(b[2:], c)]) for b in blocks(row, 18) for c in range(32)]
+
+
+def q5_k(row: bytes, n: int) -> list:
+    out = []
+    for b in blocks(row, 176):
+        for c in range(256):
+            scale, least = q4_k_scale(b[4:16], c // 32)
+            packed = b[48 + c // 64 * 32 + c % 32]
+            code = (packed >> 4 if c % 64 >= 32 else packed & 15) | (b[16 + c % 32] >> c // 32 & 1) << 4
+            out.append(half(b, 0) * F(scale) * F(code) - half(b, 2) * F(least))
+    return out
+
+
 def iq4_xs(row: bytes, n: int) -> list:
     out = []
     for b in blocks(row, 136):
@@ -134,6 +166,32 @@ def q4_k_r4(group: bytes, r: int, c: int):
     return half(b, 2 * r) * F(scale) * F(rows4(b[64 + p * 64 :], r, c % 32)) - half(b, 8 + 2 * r) * F(least)
 
 
+def q5_0_r4(group: bytes, r: int, c: int):
+    b, c = group[c // 32 * 88 :], c % 32
+    high = b[8 + r * 4 + c % 4] >> (0, 16, 4, 20, 8, 24, 12, 28).index(c // 4 * 4) & 1
+    return half(b, 2 * r) * F((rows4(b[24:], r, c) | high << 4) - 16)
+
+
+def q6_0_r4(group: bytes, r: int, c: int):
+    b, c = group[c // 32 * 104 :], c % 32
+    high = b[8 + c // 16 * 16 + r * 4 + c % 4] >> c % 16 // 4 * 2 & 3
+    return half(b, 2 * r) * F((rows4(b[40:], r, c) | high << 4) - 32)
+
+
+def iq4_nl_r4(group: bytes, r: int, c: int):
+    b = group[c // 32 * 72 :]
+    return half(b, 2 * r) * F(IQ4[rows4(b[8:], r, c % 32)])
+
+
+def q5_k_r4(group: bytes, r: int, c: int):
+    b, p = group[c // 256 * 704 :], c % 256 // 32
+    two, low = b[16 + p % 4 * 4 + r] >> p // 4 * 4, b[32 + p * 4 + r]
+    scale, least = low & 15 | (two & 3) << 4, low >> 4 | (two >> 2 & 3) << 4
+    high = b[64 + p * 16 + r * 4 + c % 4] >> (0, 8, 4, 12, 16, 24, 20, 28).index(c % 32 // 4 * 4) & 1
+    code = rows4(b[192 + p * 64 :], r, c % 32) | high << 4
+    return half(b, 2 * r) * F(scale) * F(code) - half(b, 8 + 2 * r) * F(least)
+
+
 def q6_k_r4(group: bytes, r: int, c: int):
     b, p = group[c // 256 * 840 :], c % 256 // 32
     byte = b[72 + p * 32 + c % 32 // 16 * 16 + r * 4 + c % 4]
@@ -160,11 +218,16 @@ def bf16_r16(group: bytes, r: int, c: int):
     return F(struct.unpack("<f", b"\0\0" + group[at : at + 2])[0])
 
 
-PLAIN = {f.__name__: f for f in (f32, f16, bf16, q8_0, q4_0, q4_k, q6_k, iq4_xs, iq4_ks)}
+PLAIN = {f.__name__: f for f in (f32, f16, bf16, q8_0, q4_0, q5_0, q6_0, iq4_nl)}
+PLAIN |= {f.__name__: f for f in (q4_k, q5_k, q6_k, iq4_xs, iq4_ks)}
 INTERLEAVED = {
     "q8_0_r8": (q8_0_r8, 8),
     "q4_0_r8": (q4_0_r8, 8),
+    "q5_0_r4": (q5_0_r4, 4),
+    "q6_0_r4": (q6_0_r4, 4),
+    "iq4_nl_r4": (iq4_nl_r4, 4),
     "q4_k_r4": (q4_k_r4, 4),
+    "q5_k_r4": (q5_k_r4, 4),
     "q6_k_r4": (q6_k_r4, 4),
     "iq4_xs_r8": (iq4_xs_r8, 8),
     "iq4_ks_r4": (iq4_ks_r4, 4),

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import ikexplore as ikx
+from ikexplore.gguf.types import tensor_bytes, type_info
 from ikexplore.models.model import Tensor
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "schedule"
@@ -59,23 +60,27 @@ def small(arch: str = "qwen3moe", n_layer: int = 2, tied: bool = False, types: d
     if not tied:
         rows.append(("output.weight", (n_embd, n_vocab), "q6_k"))
     layer = [
-        ("attn_norm", (n_embd,), "f32"), ("attn_q", (n_embd, heads * dim), "q4_k"), ("attn_k", (n_embd, kv * dim), "q4_k"),
-        ("attn_v", (n_embd, kv * dim), "q4_k"), ("attn_output", (heads * dim, n_embd), "q4_k"), ("ffn_norm", (n_embd,), "f32"),
-    ]  # fmt: skip
+        ("attn_norm", (n_embd,), "f32"),
+        ("attn_q", (n_embd, heads * dim), "q4_k"),
+        ("attn_k", (n_embd, kv * dim), "q4_k"),
+        ("attn_v", (n_embd, kv * dim), "q4_k"),
+        ("attn_output", (heads * dim, n_embd), "q4_k"),
+        ("ffn_norm", (n_embd,), "f32"),
+    ]
     if arch.startswith("qwen3"):
         layer += [("attn_q_norm", (dim,), "f32"), ("attn_k_norm", (dim,), "f32")]
     if arch == "qwen3moe":
         meta |= {key + "expert_count": experts, key + "expert_used_count": 2, key + "expert_feed_forward_length": n_ff}
-        layer += [("ffn_gate_inp", (n_embd, experts), "f32"), ("ffn_gate_exps", (n_embd, n_ff, experts), "q4_k"),
-                  ("ffn_up_exps", (n_embd, n_ff, experts), "q4_k"), ("ffn_down_exps", (n_ff, n_embd, experts), "q6_k")]  # fmt: skip
+        wide, back = (n_embd, n_ff, experts), (n_ff, n_embd, experts)
+        layer += [("ffn_gate_inp", (n_embd, experts), "f32"), ("ffn_gate_exps", wide, "q4_k")]
+        layer += [("ffn_up_exps", wide, "q4_k"), ("ffn_down_exps", back, "q6_k")]
     else:
-        layer += [("ffn_gate", (n_embd, n_ff), "q4_k"), ("ffn_up", (n_embd, n_ff), "q4_k"), ("ffn_down", (n_ff, n_embd), "q6_k")]
+        wide, back = (n_embd, n_ff), (n_ff, n_embd)
+        layer += [("ffn_gate", wide, "q4_k"), ("ffn_up", wide, "q4_k"), ("ffn_down", back, "q6_k")]
     for il in range(n_layer):
         rows += [(f"blk.{il}.{role}.weight", shape, (types or {}).get(role, kind)) for role, shape, kind in layer]
     tensors, offset = [], 0
     for name, shape, kind in rows:
-        from ikexplore.gguf.types import tensor_bytes, type_info
-
         size = tensor_bytes(type_info(kind), shape)
         tensors.append(Tensor(name, shape, kind, size, None, offset))
         offset += -(-size // 32) * 32

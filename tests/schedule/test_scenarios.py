@@ -44,13 +44,15 @@ def log_facts(plan):
             "default_device": [[il, deal.default[il]] for il in deal.dealt] if deal.sizes.required <= deal.available else [],
         }  # fmt: skip
     if deal.fit is not None:
-        facts["fit"] = {"cpu_expert_layers": list(deal.fit.cpu_expert_layers), "device_use": [list(r) for r in deal.fit.device_use]}
+        use = [list(row) for row in deal.fit.device_use]
+        facts["fit"] = {"cpu_expert_layers": list(deal.fit.cpu_expert_layers), "device_use": use}
     return facts
 
 
 def wanted_facts(log):
     """The log of a scenario, with lines in an order that means nothing."""
-    return {k: lines(v) if k in ("model_mib", "kv_mib", "output_mib", "compute_mib", "compute_bytes") else v for k, v in log.items()}
+    unordered = ("model_mib", "kv_mib", "output_mib", "compute_mib", "compute_bytes")
+    return {key: lines(value) if key in unordered else value for key, value in log.items()}
 
 
 def policy_facts(run):

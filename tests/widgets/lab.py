@@ -85,6 +85,12 @@ class Notebook:
 
     def wide(self) -> None:
         """Close the file list, so that the cell has the whole width."""
-        if self.page.query_selector("#filebrowser:visible, .jp-FileBrowser:visible"):
-            self.page.keyboard.press("Control+B")
+        if self.page.is_visible("#filebrowser"):
+            self.page.click('.jp-SideBar.jp-mod-left [data-id="filebrowser"]')
+            self.page.wait_for_selector("#filebrowser", state="hidden")
             self.page.wait_for_timeout(300)
+
+    def top(self) -> None:
+        """Scroll so that the panel begins at the upper edge."""
+        self.page.evaluate("document.querySelector('.ikx').scrollIntoView({block: 'start'})")
+        self.page.wait_for_timeout(300)

@@ -268,6 +268,7 @@ def test_on_the_embedded_model_with_the_real_engine():
     e = Explorer()
     try:
         e.settings = "-c 512 -ub 128"
+        assert e.plan is not None, e.error
         want = ikx.plan(ikx.demo.model(), e.settings, e.machine)
         assert e.plan.compute_bytes == want.compute_bytes and e.plan.graph_splits == want.graph_splits
         assert not e.error

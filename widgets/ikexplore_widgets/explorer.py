@@ -100,9 +100,9 @@ class Explorer(anywidget.AnyWidget):
 
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """A message of the page. It may come on any thread; nothing long happens here."""
-        panel = self._panel
+        panel, seq = self._panel, 0
         try:
-            kind = content.get("kind")
+            kind, seq = content["kind"], int(content.get("seq") or 0)
             if kind == "set":
                 panel.change(dict(content["values"]))
             elif kind == "paste":
@@ -118,7 +118,7 @@ class Explorer(anywidget.AnyWidget):
         except Exception as error:
             panel.error = one_line(error)
         with panel.lock:  # only now: a state of this number must know of the change
-            panel.seq = max(panel.seq, int(content.get("seq") or 0))
+            panel.seq = max(panel.seq, seq)
         self._ticker.poke()
 
     # ---------- for programs
@@ -135,7 +135,7 @@ class Explorer(anywidget.AnyWidget):
 
     @property
     def plan(self) -> Any:
-        """The Plan of the present model, settings and rig; None where it cannot be planned (``.error`` says why)."""
+        """The Plan of the present model, settings and rig; where it cannot be planned (``.error``) the last one that could."""
         self._panel.replan()
         return self._panel.plan
 

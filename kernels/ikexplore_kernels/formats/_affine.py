@@ -9,7 +9,7 @@ import numpy as np
 from .. import jit
 from ..simd import *
 from ._half import half_bits
-from ._lanes import clip, max_within, nearest, reciprocal, stored, sum_within, where_above
+from ._lanes import clip, fill, magnitude, max_within, nearest, reciprocal, scale_by, stored, sum_within, where_above
 
 
 @jit
@@ -127,3 +127,18 @@ def affine_codes(xt, size, inv, m, top_code, codes):
     for i in range(size):
         q = nearest(clip((load_f32x16(xt, i * 64) + m) * inv, 0, top_code))
         store_u8x16(codes, i * 16, to_u8x16(to_i32x16(q)))
+
+
+@jit
+def affine_group(x, w, n_cols, size, first, n_blocks, share, top_code, most, work, codes, scales):
+    """Encode 16 blocks: codes as in affine_codes, and int32 [3, 16]: both halves' bits, integer scales and minima."""
+    xt, wt = work, work + 64 * size
+    fill(x, w, n_cols, size, first, n_blocks, xt, wt)
+    top = max_within(magnitude(xt, size), share)
+    scale_by(xt, size, reciprocal(top))
+    s, m = affine_search(xt, wt, size, top_code, 5)
+    bits, bits_min, d, dmin, ls, lm = super_affine(xt, wt, size, share, top_code, most, s, m, top)
+    affine_codes(xt, size, reciprocal(d * ls), dmin * lm, top_code, codes)
+    store_i32x16(scales, 0, bits | bits_min << 16)
+    store_i32x16(scales, 64, to_i32x16(ls))
+    store_i32x16(scales, 128, to_i32x16(lm))

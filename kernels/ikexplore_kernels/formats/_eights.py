@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from ..vectors import _splat, u8x64, u16x32
+from ..vectors import _splat, u8x64, u16x32, u32x16
 
 
 def _each(context, b, return_type, emit):
@@ -86,3 +86,21 @@ def plus(typingctx, v, add):
         return _each(context, b, v, lambda k: b.add(b.extract_value(args[0], k), args[1]))
 
     return v(v, u8x64), codegen
+
+
+@intrinsic
+def spread_bits(typingctx, words):
+    """u32x16, a bit for each of 32 columns of a row -> 8 x u8x64: bit 4 j + i of row r in lane 4 r + i of vector j."""
+    out = types.UniTuple(u8x64, 8)
+
+    def codegen(context, b, sig, args):
+        def const(x):
+            return ir.Constant(u32x16.ir, [x] * 16)
+
+        def emit(j):
+            four = b.and_(b.lshr(args[0], const(4 * j)), const(15))
+            return b.bitcast(b.and_(b.mul(four, const(0x00204081)), const(0x01010101)), u8x64.ir)
+
+        return _each(context, b, out, emit)
+
+    return out(words), codegen

@@ -13,7 +13,7 @@ import numpy as np
 from ._threads import by_rows
 
 _DECODE_PART, _ENCODE_PART = 1 << 18, 1 << 13  # weights that are worth a thread of their own
-_IMATRIX_POWER = 0.6
+_IMATRIX_POWER = 0.7
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ def _run(kernel: Any, src: np.ndarray, dst: np.ndarray, n_cols: int, step: int) 
 def _importance(imatrix: np.ndarray | None, n_cols: int, name: str) -> np.ndarray:
     """Weights of mean 1; none is zero, so that a column nobody used still gets a sensible code.
 
-    An imatrix is an estimate from one text. Its power 0.6 costs under 1 % of the error weighted by that very imatrix,
-    and keeps the unweighted error (what another text may care for) about 5 % lower.
+    An imatrix is an estimate from one text. Its power 0.7 costs under 1 % of the error weighted by that very imatrix,
+    and keeps the unweighted error (what another text may care for) 1 to 5 % lower.
     """
     if imatrix is None:
         return np.ones(n_cols, np.float32)

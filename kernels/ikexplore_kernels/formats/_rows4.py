@@ -27,6 +27,22 @@ def get_quads(src, o):
     return a & LOW, c & LOW, a >> 4 & LOW, c >> 4 & LOW, b & LOW, d & LOW, b >> 4 & LOW, d >> 4 & LOW
 
 
+@jit
+def nibbles_to_rows4(src, s, dst, o):
+    """16 bytes of a row whose low nibbles are columns 0..15 and high ones 16..31 -> put_quads at o."""
+    w0, w1, w2, w3 = peek32(src, s), peek32(src, s + 4), peek32(src, s + 8), peek32(src, s + 12)
+    h0, h1, h2, h3 = w0 >> 4 & LOW, w1 >> 4 & LOW, w2 >> 4 & LOW, w3 >> 4 & LOW
+    put_quads(dst, o, w0 & LOW, w1 & LOW, w2 & LOW, w3 & LOW, h0, h1, h2, h3)
+
+
+@jit
+def nibbles_from_rows4(src, o, dst, s):
+    """The inverse of nibbles_to_rows4."""
+    n = get_quads(src, o)
+    for j in range(4):
+        poke32(dst, s + j * 4, n[j] | n[j + 4] << 4)
+
+
 @jit(forceinline=True)
 def codes_of_rows4(w, o, step):
     """The codes of 16 rows (4 groups, ``step`` bytes apart), in unpack's order: 8 x u8x64."""

@@ -11,7 +11,20 @@ from .. import jit
 from ..simd import *
 from ._codebook import snap, snap_code
 from ._half import half_bits
-from ._lanes import clip, divide, magnitude, max_within, nearest, reciprocal, stored, sum_within, where_above
+from ._lanes import (
+    clip,
+    code_factor,
+    divide,
+    fill,
+    magnitude,
+    max_within,
+    nearest,
+    reciprocal,
+    scale_by,
+    stored,
+    sum_within,
+    where_above,
+)
 
 
 @jit
@@ -83,3 +96,15 @@ def super_scales(book, xt, wt, size, share, low, high, wanted, top):
         d, scales = where_above(left, e, d_k, d), where_above(left, e, scales_k, scales)
         left = where_above(left, e, e, left)
     return half_bits(d * top), d, scales
+
+
+@jit
+def block_group(book, x, w, n_cols, size, first, n_blocks, start, step, count, work, codes, bits):
+    """Encode 16 blocks that have a half as their only scale: codes as in codes_of, the halves' bits as int32 [16]."""
+    xt, wt = work, work + 64 * size
+    fill(x, w, n_cols, size, first, n_blocks, xt, wt)
+    top = magnitude(xt, size)
+    scale_by(xt, size, reciprocal(top))
+    halves = half_bits(search(book, 0, xt, wt, size, start, step, count)[0] * top)
+    codes_of(book, 0, xt, size, code_factor(top, halves), codes)
+    store_i32x16(bits, 0, halves)

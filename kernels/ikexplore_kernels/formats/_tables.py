@@ -25,6 +25,16 @@ def decode_iq4_pair(src, at, dst, to, scale0, scale1, add0, add1):
 
 
 @jit(forceinline=True)
+def decode_iq4(src, at, dst, to, scale):
+    """32 columns from 16 bytes at src + at: float32 table[code] * scale, 128 bytes at dst + to."""
+    q = load_u8x16(src, at)
+    both = concat(q & 15, q >> 4)
+    values = as_i8x64(lookup16(_iq4_signed(), concat(both, both)))
+    store_f32x16(dst, to, to_f32x16(to_i32x16(_quarter0(values))) * scale)
+    store_f32x16(dst, to + 64, to_f32x16(to_i32x16(_quarter1(values))) * scale)
+
+
+@jit(forceinline=True)
 def look_up(v):
     """IQ4 values + 128 of 8 x u8x64 codes."""
     t = iq4_biased()

@@ -7,10 +7,10 @@ in the nibble order of `_rows4`.  weight as in iq4_ks.
 from .. import jit
 from ..simd import *
 from ._eights import plus
-from ._rows4 import LOW, codes_of_rows4, get_quads, put_quads
+from ._rows4 import codes_of_rows4, nibbles_from_rows4, nibbles_to_rows4
 from ._tables import look_up
 from .base import Code
-from .gather import copy, join4x4, join4x16, peek32, poke32
+from .gather import copy, join4x4, join4x16
 
 
 @jit
@@ -25,10 +25,7 @@ def repack(src, dst, n_rows, n_cols):
             s, g = r * row + 4 + b * 136, group + 16 + b * 544
             for p in range(8):
                 copy(dst, g + p * 4 + k, src, s + p, 1)
-                i = s + 8 + p * 16
-                w0, w1, w2, w3 = peek32(src, i), peek32(src, i + 4), peek32(src, i + 8), peek32(src, i + 12)
-                h0, h1, h2, h3 = w0 >> 4 & LOW, w1 >> 4 & LOW, w2 >> 4 & LOW, w3 >> 4 & LOW
-                put_quads(dst, g + 32 + p * 64 + k * 4, w0 & LOW, w1 & LOW, w2 & LOW, w3 & LOW, h0, h1, h2, h3)
+                nibbles_to_rows4(src, s + 8 + p * 16, dst, g + 32 + p * 64 + k * 4)
 
 
 @jit
@@ -43,12 +40,7 @@ def unrepack(src, dst, n_rows, n_cols):
             s, g = r * row + 4 + b * 136, group + 16 + b * 544
             for p in range(8):
                 copy(dst, s + p, src, g + p * 4 + k, 1)
-                n = get_quads(src, g + 32 + p * 64 + k * 4)
-                i = s + 8 + p * 16
-                poke32(dst, i, n[0] | n[4] << 4)
-                poke32(dst, i + 4, n[1] | n[5] << 4)
-                poke32(dst, i + 8, n[2] | n[6] << 4)
-                poke32(dst, i + 12, n[3] | n[7] << 4)
+                nibbles_from_rows4(src, g + 32 + p * 64 + k * 4, dst, s + 8 + p * 16)
 
 
 def unpack(q, w, base, stride, b):

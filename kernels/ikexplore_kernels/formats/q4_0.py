@@ -8,9 +8,7 @@ from .. import jit
 from ..simd import *
 from ._codebook import Codebook
 from ._eights import nibbles
-from ._half import half_bits
-from ._lanes import code_factor, fill, magnitude, reciprocal, scale_by
-from ._search import codes_of, search
+from ._search import block_group
 from .base import Code
 from .gather import copy, first_words, half_of, peek8, poke8, quads16
 
@@ -28,17 +26,12 @@ def decode(src, dst, n_rows, n_cols):
 @jit
 def encode(x, w, dst, n_rows, n_cols, work):
     blocks = n_rows * n_cols // 32
-    xt, wt, codes, scales = work, work + 2048, work + 4096, work + 4608
+    codes, bits = work + 4096, work + 4608
     for first in range(0, blocks, 16):
-        fill(x, w, n_cols, 32, first, blocks, xt, wt)
-        top = magnitude(xt, 32)
-        scale_by(xt, 32, reciprocal(top))
-        bits = half_bits(search(_BOOK, 0, xt, wt, 32, 6.5, 0.25, 20)[0] * top)
-        codes_of(_BOOK, 0, xt, 32, code_factor(top, bits), codes)
-        store_i32x16(scales, 0, bits)
+        block_group(_BOOK, x, w, n_cols, 32, first, blocks, 6.5, 0.25, 20, work, codes, bits)
         for l in range(min(16, blocks - first)):
             o = (first + l) * 18
-            copy(dst, o, scales, l * 4, 2)
+            copy(dst, o, bits, l * 4, 2)
             for i in range(16):
                 poke8(dst, o + 2 + i, peek8(codes, i * 16 + l) | peek8(codes, (i + 16) * 16 + l) << 4)
 
