@@ -95,7 +95,7 @@ def _cache_type(settings: Settings, field: str, head_dim: int) -> int:
     return number
 
 
-class _SOME_MACHINE:
+class _AnyMachine:
     """What resolving asks of a machine; threads and GPUs play no part in a context, and counting cores takes time."""
 
     gpus, cores, threads = ((),), 1, 1
@@ -106,7 +106,7 @@ def context(model: Model, settings: Settings) -> Context:
 
     Raises SettingsError for cache types that the reference refuses.
     """
-    hp, newer, found = model.hparams, settings.profile == NEW, settings.resolved(model, _SOME_MACHINE)
+    hp, newer, found = model.hparams, settings.profile == NEW, settings.resolved(model, _AnyMachine)
     type_k = _cache_type(settings, "cache_type_k", hp.head_dim_k)
     type_v = _cache_type(settings, "cache_type_v", hp.head_dim_v)
     if not found.flash_attn and type_v not in (F16, BF16):

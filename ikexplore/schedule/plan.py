@@ -156,8 +156,8 @@ class Plan:
         for device in self.machine.devices:
             host = device.kind == "cpu"
             names = {"CPU", "CUDA_Host"} if host else {device.name}
-            sums = [sum(size for name, size in kind if name in names) / MIB for kind in kinds]
-            rows.append(DeviceUse(device.name, device.free_mib, *sums, device.simulated))
+            model, kv, output, used = (sum(size for name, size in kind if name in names) / MIB for kind in kinds)
+            rows.append(DeviceUse(device.name, device.free_mib, model, kv, output, used, device.simulated))
         return rows
 
     @property
