@@ -158,7 +158,11 @@ def _sweep(options: argparse.Namespace) -> int:
         said.append(markdown_row(row, options.repetitions))
         _say(said[-1:], progress)
 
-    result = sweep(model, settings, repetitions=options.repetitions, progress=progress, on_row=show)
+    def tell(event: dict[str, Any]) -> None:
+        if event["phase"] == "repack":
+            print(f"repacked {event['text']}", file=sys.stderr)
+
+    result = sweep(model, settings, repetitions=options.repetitions, progress=progress, on_row=show, on_progress=tell)
     if options.jsonl:
         result.to_jsonl(options.jsonl)
     if result.stopped:

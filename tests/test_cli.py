@@ -185,3 +185,10 @@ def test_lab_prints_an_address_with_a_token_and_stops(tmp_path):
     assert (tmp_path / "ikexplore-notebooks" / "explorer.ipynb").is_file()
     with pytest.raises(OSError):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_sweep_says_which_tensor_became_what(capsys):
+    assert cli.main(["sweep", "--", "-c", "256", "-ub", "64", "-b", "64", "-rtr", "-t", "1"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "repacked blk.0.attn_q.weight: q8_0 to q8_0_r8" in said
+    assert not any("token_embd" in line for line in said)
