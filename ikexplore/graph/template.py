@@ -203,6 +203,10 @@ class Template:
         ne = tuple(n + b.ne[i] if i == axis else n for i, n in enumerate(a.ne))
         return self._row("CONCAT", a.type, ne, (a, b), axis=axis)
 
+    def repeat(self, a: Ref, ne: tuple[int, ...]) -> Ref:
+        """ggml_repeat: ``a`` over and over until it has the shape ``ne``."""
+        return self._row("REPEAT", a.type, ne, (a,))
+
     def mul_multi_add(self, a: Ref, b: Ref) -> Ref:
         """ggml_mul_multi_add: rows of ``a`` [cols, k, tokens] weighted by ``b`` [1, k, tokens] and added up."""
         return self._row("MUL_MULTI_ADD", F32, (a.ne[0], a.ne[2]), (a, b))

@@ -128,7 +128,9 @@ def _bare(text: str) -> str:
         text = text[1:].lstrip()
     if "[0m" in text or "[m" in text:
         text = _BARE.sub("", text).strip()
-    if text[:1].isalnum() or text[:1] == "[":
+    first = text[:1]
+    # the four forms that a prefix can have: a time, a bracket, a month and a day, a name and a bar
+    if first.isdigit() or first == "[" or text[3:4] == " " or " | " in text[:70]:
         found = _PREFIX.match(text)
         if found and found.end():
             text = text[found.end() :].lstrip()

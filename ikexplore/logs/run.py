@@ -135,7 +135,7 @@ def _row_of(group: dict[str, Any]) -> dict[str, Any] | None:
     for kind, tokens, seconds, rate in (("prompt", "pp", "t_pp", "s_pp"), ("generation", "tg", "t_tg", "s_tg")):
         if kind in group and group[kind].get("n") is not None:
             timed = group[kind]
-            row[tokens], row[seconds], row[rate] = timed["n"], timed["ms"] / 1000, timed.get("s")
+            row[tokens], row[seconds], row[rate] = timed["n"], round(timed["ms"] / 1000, 8), timed.get("s")
     return row if row["s_pp"] is not None or row["s_tg"] is not None else None
 
 

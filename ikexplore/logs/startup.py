@@ -80,6 +80,12 @@ def _figure(state: State, head: str, key: str, text: str) -> int:
     return state.put(key, text if isinstance(number, str) else number)
 
 
+_BUFFERS = {
+    "model": "model_mib", "KV": "kv_mib", "output": "output_mib", "compute": "compute_mib", "RS": "rs_mib",
+    "LoRA": "other_mib", "shadow": "other_mib", "per-step": "other_mib",
+}  # fmt: skip
+
+
 def buffer(state: State, head: str, rest: str) -> int:
     """A line with "buffer size": model, KV, output or compute buffer of one device."""
     left, _, right = rest.partition("buffer size")
@@ -87,20 +93,12 @@ def buffer(state: State, head: str, rest: str) -> int:
     if not found:
         return HOLD if not right.strip(" =\t.,0123456789M") else UNKNOWN
     mib = real(found.group(1))
-    name, _, kind = left.rpartition(" ") if left.strip() != left.strip().split(" ")[-1] else (left, "", "")
     words = left.split()
-    if words and words[-1] in ("KV", "output", "compute", "model", "RS", "LoRA", "shadow", "per-step"):
-        kind = words[-1]
-        name = left.rstrip()[: -len(kind)]
-    else:
-        kind, name = "model", left
+    kind = words[-1] if words and words[-1] in _BUFFERS else "model"
+    name = left.rstrip().removesuffix(kind)
+    # without a known function in front, what precedes the name may be anything
     name = (name if head else name.rpartition(": ")[2]).strip()
-    if not name:
-        return UNKNOWN
-    key = {"KV": "kv_mib", "output": "output_mib", "compute": "compute_mib", "RS": "rs_mib"}.get(kind, "model_mib")
-    if kind in ("LoRA", "shadow", "per-step"):
-        key = "other_mib"
-    return _size(state, head, key, name, mib)
+    return _size(state, head, _BUFFERS[kind], name, mib) if name else UNKNOWN
 
 
 def _size(state: State, head: str, key: str, name: str, mib: float) -> int:

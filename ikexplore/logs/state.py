@@ -15,7 +15,7 @@ UNKNOWN, KNOWN, HOLD = range(3)
 #: notes kept per run and kind of failure; a log may repeat one a million times
 MAX_NOTES = 200
 #: lines between a heading and the run that it names
-TITLE_REACH = 60
+TITLE_REACH = 25
 
 
 class State:
@@ -29,6 +29,8 @@ class State:
         self.cur: Run | None = None
         self.phase = COMMAND
         self.failed = False
+        #: the line will not go on: read what there is
+        self.forced = False
         #: what the last understood line was, for lines that continue it
         self.after = ""
         self.heading: tuple[int, str] | None = None

@@ -6,8 +6,6 @@ come in pairs. Names are given when the reference gives them: ggml derives the n
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import ModelError
 from ..graph.template import Ref, Template
 from ..graph.types import BLOCK_BYTES, QUANTIZED, row_size
@@ -46,6 +44,7 @@ class Block:
     ev: Evaluation
     il: int = -1
     corrected: bool = False
+    gpus: bool = False  #: the engine has a GPU backend
 
     def find(self, pattern: str) -> Ref | None:
         """The weight of this layer (``{il}`` in ``pattern``) or of the model; None where the model has none."""
@@ -102,7 +101,7 @@ def attention_2025(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> tuple[Re
         if weight is not None:
             ref = b.norm(ref, weight, f"{name}_normed-{{il}}")
         made[name] = _rope(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
-    cur = _kv(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs.mask)
+    cur = attend(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs.mask)
     t.named(cur, "kqv_out-{il}")
     if b.last and inputs.out_ids is not None:
         cur, x = t.get_rows(cur, inputs.out_ids), t.get_rows(x, inputs.out_ids)
@@ -117,12 +116,7 @@ def attention_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
     factors = b.find("rope_freqs.weight")
     q = _rope(b, q, inputs, factors, rope_mode, "Qcur_roped-{il}")
     k = _rope(b, k, inputs, factors, rope_mode, "Kcur_roped-{il}")
-    if b.cx.k_hadamard and (size := hadamard_size(b.hp.head_dim_k)):
-        q = t.like("HADAMARD", q, name="Qcur_hadamard-{il}", block=size)
-        k = t.like("HADAMARD", k, name="Kcur_hadamard-{il}", block=size)
-    if b.cx.v_hadamard and (size := hadamard_size(b.hp.head_dim_v)):
-        v = t.like("HADAMARD", v, block=size)
-    cur = t.named(_kv(b, q, k, v, inputs.mask), "kqv_out-{il}")
+    cur = t.named(attend(b, q, k, v, inputs.mask), "kqv_out-{il}")
     if b.last and inputs.out_ids is not None:
         cur = t.get_rows(cur, inputs.out_ids)
         x = t.named(t.get_rows(x, inputs.out_ids), "sainp_get_rows-{il}")
@@ -193,9 +187,14 @@ def _rope(b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name
     return b.t.like("ROPE", x, inputs.pos, factors, name=name, mode=mode, **dict(b.cx.rope))
 
 
-def _kv(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
+def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
     """llm_build_kv: writes k and v into the cache, attends, projects."""
     t = b.t
+    if b.cx.k_hadamard and (size := hadamard_size(b.hp.head_dim_k)):
+        q = t.like("HADAMARD", q, name="Qcur_hadamard-{il}", block=size)
+        k = t.like("HADAMARD", k, name="Kcur_hadamard-{il}", block=size)
+    if b.cx.v_hadamard and (size := hadamard_size(b.hp.head_dim_v)):
+        v = t.like("HADAMARD", v, block=size)
     for ref in (q, k, v):
         t.expand(ref)
     n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
@@ -233,10 +232,6 @@ def _store(b: Block, k: Ref, v: Ref, k_cache: Ref, v_cache: Ref) -> None:
     t.expand(t.cpy(v, to))
 
 
-def _scale(b: Block) -> float:
-    return float(np.float32(1.0) / np.sqrt(np.float32(b.hp.head_dim_k)))
-
-
 def _k_view(b: Block, k_cache: Ref) -> Ref:
     n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
     row = row_size(k_cache.type, b.hp.head_dim_k)
@@ -251,7 +246,7 @@ def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) ->
     k = _k_view(b, k_cache)
     strides = (row_size(v_cache.type, hp.head_dim_v * n_kv_heads), row_size(v_cache.type, hp.head_dim_v))
     v = t.named(t.view(v_cache, (hp.head_dim_v, b.ev.n_kv, n_kv_heads), strides), "v-{il}")
-    cur = t.flash_attn(q, k, v, mask, scale=_scale(b), max_bias=0.0, logit_softcap=0.0)
+    cur = t.flash_attn(q, k, v, mask, scale=b.cx.kq_scale, max_bias=0.0, logit_softcap=0.0)
     if b.cx.newer:
         t.named(cur, "fa-{il}")
     if b.cx.v_hadamard and (size := hadamard_size(hp.head_dim_v)):
@@ -268,7 +263,7 @@ def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
     row = int(BLOCK_BYTES[v_cache.type]) * cx.n_ctx
     v = t.named(t.view(v_cache, (n_kv, hp.head_dim_v, n_kv_heads), (row, row * hp.head_dim_v)), "v-{il}")
     mib = n_kv * q.ne[1] * q.ne[2] * 4 // 2**20
-    soft_max = {"scale": _scale(b), "max_bias": 0.0}
+    soft_max = {"scale": b.cx.kq_scale, "max_bias": 0.0}
     if cx.attn_max_batch == 0 or cx.attn_max_batch >= mib or n_kv_heads != n_head:
         kq = t.named(t.mul_mat(k, q), "kq-{il}")
         kq = t.like("SOFT_MAX", kq, mask, name="kq_soft_max_ext-{il}", **soft_max)
@@ -299,40 +294,43 @@ def _head(t: Template, x: Ref, head: int) -> Ref:
 # --- feed-forward -----------------------------------------------------------------------------------------------------
 
 
-def feed_forward_2025(b: Block, cur: Ref) -> Ref:
-    """llm_build_ffn, SILU and a parallel gate: the rows of ``cur`` through up, gate and down."""
+def feed_forward_2025(b: Block, cur: Ref, part: str = "") -> Ref:
+    """llm_build_ffn, SILU and a parallel gate: the rows of ``cur`` through up, gate and down (``part``: "_shexp")."""
     t = b.t
-    up = t.named(t.mul_mat(b.layer_weight("ffn_up.weight"), cur), "ffn_up-{il}")
-    up = b.biased(up, "ffn_up.bias", "ffn_up_b-{il}")
-    gate = t.named(t.mul_mat(b.layer_weight("ffn_gate.weight"), cur), "ffn_gate-{il}")
-    gate = b.biased(gate, "ffn_gate.bias", "ffn_gate_b-{il}")
+    up = t.named(t.mul_mat(b.layer_weight(f"ffn_up{part}.weight"), cur), "ffn_up-{il}")
+    up = b.biased(up, f"ffn_up{part}.bias", "ffn_up_b-{il}")
+    gate = t.named(t.mul_mat(b.layer_weight(f"ffn_gate{part}.weight"), cur), "ffn_gate-{il}")
+    gate = b.biased(gate, f"ffn_gate{part}.bias", "ffn_gate_b-{il}")
     cur = t.like("FUSED_MUL_UNARY", gate, up, unary="SILU")
-    cur = t.mul_mat(b.layer_weight("ffn_down.weight"), cur)
-    bias = b.optional("ffn_down.bias")
+    cur = t.mul_mat(b.layer_weight(f"ffn_down{part}.weight"), cur)
+    bias = b.optional(f"ffn_down{part}.bias")
     if bias is not None:
         t.named(cur, "ffn_down-{il}")
         cur = t.like("ADD", cur, bias)
     return cur
 
 
-def feed_forward_2026(b: Block, x: Ref) -> Ref:
-    """llm_build_ffn with its norm before and its input added after."""
+def feed_forward_2026(b: Block, cur: Ref, part: str = "") -> Ref:
+    """As ``feed_forward_2025``, with up and gate in one op where switches and tensors allow it."""
     t = b.t
+    biases = any(b.optional(f"ffn_{which}{part}.bias") is not None for which in ("up", "gate"))
+    if not b.cx.fused_up_gate or biases:
+        return feed_forward_2025(b, cur, part)
+    up, gate = b.layer_weight(f"ffn_up{part}.weight"), b.layer_weight(f"ffn_gate{part}.weight")
+    cur = t.named(fused_up_gate(t, up, gate, cur), "ffn_up_gate-{il}")
+    cur = t.named(t.mul_mat(b.layer_weight(f"ffn_down{part}.weight"), cur), "ffn_down-{il}")
+    return b.biased(cur, f"ffn_down{part}.bias", "ffn_down_b-{il}")
+
+
+def feed_forward_block_2026(b: Block, x: Ref) -> Ref:
+    """llm_build_ffn with its norm before and its input added after."""
     cur = b.norm(x, b.layer_weight("ffn_norm.weight"))
-    t.named(x, "ffn_norm-{il}")  # the reference names the input, not the norm
-    biases = any(b.optional(f"ffn_{which}.bias") is not None for which in ("up", "gate"))
-    if b.cx.fused_up_gate and not biases:
-        cur = t.named(_fused_up_gate(b, cur), "ffn_up_gate-{il}")
-        cur = t.named(t.mul_mat(b.layer_weight("ffn_down.weight"), cur), "ffn_down-{il}")
-        cur = b.biased(cur, "ffn_down.bias", "ffn_down_b-{il}")
-    else:
-        cur = feed_forward_2025(b, cur)
-    return t.like("ADD", cur, x)
+    b.t.named(x, "ffn_norm-{il}")  # the reference names the input, not the norm
+    return b.t.like("ADD", feed_forward_2026(b, cur), x)
 
 
-def _fused_up_gate(b: Block, cur: Ref) -> Ref:
+def fused_up_gate(t: Template, up: Ref, gate: Ref, cur: Ref) -> Ref:
     """ggml_fused_up_gate: one op, or three where the two weights differ or are not quantized."""
-    t, up, gate = b.t, b.layer_weight("ffn_up.weight"), b.layer_weight("ffn_gate.weight")
     if QUANTIZED[up.type] and up.type == gate.type and up.ne == gate.ne:
         return t.fused_up_gate(up, gate, cur, "SILU")
     return t.like("FUSED_MUL_UNARY", t.mul_mat(gate, cur), t.mul_mat(up, cur), unary="SILU")

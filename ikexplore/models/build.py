@@ -11,7 +11,7 @@ from ..graph.graph import Graph
 from ..graph.template import Ref, Template
 from ..graph.types import F16, I32
 from ..settings import Settings
-from . import llama, qwen3, qwen3moe
+from . import deepseek2, llama, qwen3, qwen3moe
 from .blocks import Block, Evaluation, Inputs
 from .columns import Columns, columns
 from .context import Context, context
@@ -20,13 +20,17 @@ from .model import Model
 
 #: architecture -> what makes one of its layers
 ARCHITECTURES: dict[str, Callable[[Block, Ref, Inputs], Ref]] = {
+    "deepseek2": deepseek2.layer,
     "llama": llama.layer,
     "qwen3": qwen3.layer,
     "qwen3moe": qwen3moe.layer,
 }
 
-#: ops on these become one where their types are equal
-_TYPES_MATTER = ("ffn_up.weight", "ffn_gate.weight", "ffn_up_exps.weight", "ffn_gate_exps.weight")
+#: ops on these become one where their types are equal, or have views whose strides depend on the type
+_TYPES_MATTER = (
+    "ffn_up.weight", "ffn_gate.weight", "ffn_up_exps.weight", "ffn_gate_exps.weight", "ffn_up_shexp.weight",
+    "ffn_gate_shexp.weight", "attn_k_b.weight", "attn_v_b.weight", "attn_kv_b.weight",
+)  # fmt: skip
 
 
 def build(
@@ -45,7 +49,8 @@ def build(
     n_kv: cells of the KV cache that attention reads, a multiple of 256 with flash attention and of 32 without (all of
     the cache if not given). n_outputs: rows of output (n_tokens). kv_head: the first cell that is written (the last
     n_tokens of n_kv); see ``Graph.moved`` for other places. tensors: the weights as they are at run time, with
-    repacked types and merged tensors (as in the file if not given). machine: not needed by these architectures.
+    repacked types and merged tensors (as in the file if not given). machine: with GPUs, prompts of deepseek2 expand a
+    quantized cache to f16 (without, to its own type).
     corrected: True repairs what the reference's graph computes wrongly (2026-08, ``llama`` with experts: the residual).
 
     Raises ModelError for other architectures and for missing tensors, SettingsError for switches that the reference
@@ -62,10 +67,12 @@ def build(
     n_outputs = n_tokens if n_outputs is None else n_outputs
     at = Evaluation(n_tokens, n_kv, n_outputs, n_kv - n_tokens if kv_head is None else kv_head)
     cols = columns(model) if tensors is None else tensors
-    return _Builder(hp, cx, cols, at, corrected, layer).graph()
+    return _Builder(hp, cx, cols, at, corrected, layer, bool(machine is not None and machine.gpus)).graph()
 
 
 def _check(hp: HParams) -> None:
+    if hp.is_mla:
+        return
     if hp.n_rot != hp.head_dim_k or hp.head_dim_v != hp.head_dim_k:
         raise ModelError(
             f"{hp.arch}: heads of {hp.head_dim_k} (K), {hp.head_dim_v} (V) with {hp.n_rot} rotated columns; "
@@ -78,11 +85,14 @@ def _check(hp: HParams) -> None:
 class _Builder:
     """Makes one template per kind of layer and puts them together."""
 
-    def __init__(self, hp: HParams, cx: Context, cols: Columns, at: Evaluation, corrected: bool, layer: Callable):
-        self.hp, self.cx, self.cols, self.at, self.corrected, self.layer = hp, cx, cols, at, corrected, layer
+    def __init__(
+        self, hp: HParams, cx: Context, cols: Columns, at: Evaluation, corrected: bool, layer: Callable, gpus: bool
+    ):
+        self.hp, self.cx, self.cols, self.at, self.layer = hp, cx, cols, at, layer
+        self.corrected, self.gpus = corrected, gpus
 
     def block(self, il: int = -1) -> Block:
-        return Block(Template(), self.hp, self.cx, self.cols, self.at, il, self.corrected)
+        return Block(Template(), self.hp, self.cx, self.cols, self.at, il, self.corrected, self.gpus)
 
     def graph(self) -> Graph:
         first, embd, inputs = self._inputs()
@@ -115,7 +125,7 @@ class _Builder:
         mask = t.input("KQ_mask", cx.mask_type, (at.n_kv, cx.n_mask(at.n_tokens)))
         if cx.flash_attn and mask.type != F16:
             mask = t.cast(mask, F16)
-        single = cx.newer and at.n_tokens == 1
+        single = cx.newer and at.n_tokens == 1 and not self.hp.is_mla
         ids = None if single else t.input("inp_out_ids", I32, (at.n_outputs,)).as_global()
         embd = t.named(t.get_rows(b.need("token_embd.weight"), tokens), "inp_embd")
         return t, embd, Inputs(pos.as_global(), mask.as_global(), ids)
@@ -138,7 +148,8 @@ class _Builder:
             facts.append(shape)
             if pattern.endswith(_TYPES_MATTER):
                 facts.append(np.where(rows < 0, -1, self.cols.type_id[rows])[:, None])
-        heads = [self.hp.n_head_by_layer, self.hp.n_head_kv_by_layer]
+        dense = [il < self.hp.n_layer_dense_lead for il in range(n)]
+        heads = [self.hp.n_head_by_layer, self.hp.n_head_kv_by_layer, dense]
         table = np.hstack([*facts, *(np.array(h)[:, None] for h in heads)])
         known: dict[bytes, int] = {}
         return [known.setdefault(row.tobytes(), len(known)) for row in table]

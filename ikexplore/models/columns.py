@@ -59,6 +59,8 @@ class Columns:
         like = [a.like for a in added]
         kinds, ne = self.type_id[like], self.ne[like].copy()
         for i, a in enumerate(added):
+            if a.type is not None:
+                kinds[i] = a.type
             if a.shape is not None:
                 ne[i] = (*a.shape, *(1,) * (4 - len(a.shape)))
         nb, index = strides(kinds, ne), dict(self.index)
@@ -90,6 +92,7 @@ class Added:
     layer: int  #: -1: outside the layers
     like: int
     shape: tuple[int, ...] | None = None  #: None: a copy of ``like``
+    type: int | None = None  #: ggml type id, where it is another
 
 
 def strides(type_ids: np.ndarray, ne: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ class Context:
     v_hadamard: bool
     type_k: int  #: ggml type id
     type_v: int
+    mla_attn: int  #: -mla as it is in effect; 0 for models without latent attention
+    kq_scale: float  #: factor of attention's scores
     offload_kqv: bool
     offload_batch: int  #: tokens, or rows, from which a GPU fetches host weights
     offload_batch_per_byte: float | None
@@ -42,6 +44,11 @@ class Context:
     def newer(self) -> bool:
         """Whether the rules of August 2026 hold."""
         return self.profile == NEW
+
+    @property
+    def latent_type(self) -> int:
+        """ggml type id of the latent cache of -mla 1 to 3."""
+        return self.type_k if self.flash_attn or self.mla_attn == 1 else self.type_v
 
     @property
     def mask_pad(self) -> int:
@@ -84,6 +91,24 @@ def _rope(model: Model, settings: Settings) -> tuple[tuple[str, Any], ...]:
     )
 
 
+def _latent(model: Model, rope: tuple[tuple[str, Any], ...]) -> tuple[float, tuple[tuple[str, Any], ...]]:
+    """Scale of attention, and rope with the factor that undoes YaRN's own (build_deepseek2); float32 as there."""
+    hp, given, one = model.hparams, dict(rope), np.float32(1)
+    stretch = np.log(one / np.float32(given["freq_scale"]), dtype=np.float32)
+    mscale = np.float32(given["attn_factor"]) * (one + np.float32(hp.rope_yarn_log_mul) * stretch)
+    given["attn_factor"] = float(one / (one + np.float32(0.1) * stretch))
+    return float(mscale * mscale / np.sqrt(np.float32(hp.head_dim_k))), tuple(given.items())
+
+
+def _mla(model: Model, settings: Settings) -> int:
+    hp = model.hparams
+    if not hp.is_mla:
+        return 0
+    if settings.profile == NEW and 0 < settings.n_gpu_layers < hp.n_layer:
+        return 3  # the newer engine changes any other value when only some layers are on GPUs
+    return settings.mla_attn
+
+
 def _cache_type(settings: Settings, field: str, head_dim: int) -> int:
     number = type_id(getattr(settings, field))
     if head_dim % BLOCK[number]:
@@ -111,6 +136,9 @@ def context(model: Model, settings: Settings) -> Context:
     type_v = _cache_type(settings, "cache_type_v", hp.head_dim_v)
     if not found.flash_attn and type_v not in (F16, BF16):
         raise SettingsError(f"-ctv {type_name(type_v)} needs flash attention; add -fa, or use -ctv f16")
+    rope, kq_scale = _rope(model, settings), float(np.float32(1.0) / np.sqrt(np.float32(hp.head_dim_k)))
+    if hp.is_mla:
+        kq_scale, rope = _latent(model, rope)
     n_batch = found.n_batch
     if newer and settings.n_ctx:  # the newer engine clips the batch to -c before it rounds -c up
         n_batch = max(min(n_batch, settings.n_ctx), MASK_PAD[NEW])
@@ -131,8 +159,10 @@ def context(model: Model, settings: Settings) -> Context:
         v_hadamard=settings.v_cache_hadamard and bool(QUANTIZED[type_v]),
         type_k=type_k,
         type_v=type_v,
+        mla_attn=_mla(model, settings),
+        kq_scale=kq_scale,
         offload_kqv=not found.no_kv_offload,
         offload_batch=found.offload_batch_size if newer else 32,
         offload_batch_per_byte=found.offload_batch_size_per_byte if newer else None,
-        rope=_rope(model, settings),
+        rope=rope,
     )

@@ -1,9 +1,40 @@
 """The experts' feed-forward (llm_build_moe_ffn of ik_llama.cpp), as of June 2025 and of August 2026."""
 
-from typing import Any
+from dataclasses import dataclass
 
+from ..errors import ModelError
 from ..graph.template import Ref, Template
 from .blocks import Block
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How an architecture turns the router's scores into weights: the gate, whether they are normalised, a factor."""
+
+    gate: str = "softmax"  #: or "sigmoid"
+    normalise: bool = True
+    scale: float | None = None  #: None: the architecture has no factor
+
+    def scaled(self, newer: bool) -> bool:
+        """Whether there is a SCALE: since 2026 only for factors other than 1."""
+        return self.scale is not None and (not newer or abs(self.scale - 1) > 1e-5)
+
+
+SOFTMAX = Routing()
+
+
+def _probabilities(b: Block, cur: Ref, routing: Routing) -> tuple[Ref, Ref]:
+    """The router's probabilities, and those that choose: with the bias of ``exp_probs_b`` where there is one."""
+    t = b.t
+    logits = t.named(t.mul_mat(b.layer_weight("ffn_gate_inp.weight"), cur), "ffn_moe_logits-{il}")
+    if routing.gate == "softmax":
+        probs = t.like("SOFT_MAX", logits, name="ffn_moe_probs-{il}", scale=1.0, max_bias=0.0)
+    elif routing.gate == "sigmoid":
+        probs = t.like("UNARY", logits, name="ffn_moe_probs-{il}", unary="SIGMOID")
+    else:
+        raise ModelError(f"{b.hp.arch}.expert_gating_func is {routing.gate}; softmax and sigmoid have graphs")
+    bias = b.optional("exp_probs_b.bias")
+    return probs, probs if bias is None else t.like("ADD", probs, bias, name="ffn_moe_probs_biased-{il}")
 
 
 def _select(t: Template, scores: Ref, used: int, ser: tuple[int, float] | None) -> tuple[Ref, Ref]:
@@ -15,30 +46,29 @@ def _select(t: Template, scores: Ref, used: int, ser: tuple[int, float] | None) 
     return order, t.view(order, (used, *order.ne[1:]), order.nb[1:])
 
 
-def _weigh(t: Template, probs: Ref, chosen: Ref, n_expert: int, used: int) -> Ref:
-    """The chosen experts' probabilities, normalised to a sum of 1 per token: [1, used, tokens]."""
-    n = probs.ne[1]
-    weights = t.get_rows(t.reshape(probs, (1, n_expert, n)), chosen)
+def _weigh(b: Block, probs: Ref, chosen: Ref, routing: Routing) -> Ref:
+    """The chosen experts' probabilities, normalised to a sum of 1 per token and scaled if asked: [1, used, tokens]."""
+    t, n, used = b.t, probs.ne[1], b.hp.n_expert_used
+    weights = t.get_rows(t.reshape(probs, (1, b.hp.n_expert, n)), chosen)
     t.named(weights, "ffn_moe_weights-{il}")
-    weights = t.reshape(weights, (used, n))
-    total = t.named(t.sum_rows(weights), "ffn_moe_weights_sum-{il}")
-    weights = t.like("DIV", weights, total, name="ffn_moe_weights_norm-{il}")
-    return t.reshape(weights, (1, used, n))
+    if routing.normalise:
+        weights = t.reshape(weights, (used, n))
+        total = t.named(t.sum_rows(weights), "ffn_moe_weights_sum-{il}")
+        weights = t.like("DIV", weights, total, name="ffn_moe_weights_norm-{il}")
+        weights = t.reshape(weights, (1, used, n))
+    if routing.scaled(b.cx.newer):
+        weights = t.like("SCALE", weights, name="ffn_moe_weights_scaled-{il}", scale=routing.scale)
+    return weights
 
 
-def _about(b: Block) -> dict[str, Any]:
-    return {"n_expert": b.hp.n_expert, "n_expert_used": b.hp.n_expert_used}
-
-
-def experts_2025(b: Block, cur: Ref) -> Ref:
-    """Routes each row of ``cur`` to its experts: softmax gating, weights normalised."""
+def experts_2025(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
+    """Routes each row of ``cur`` to its experts and adds up what they give."""
     t, used, n = b.t, b.hp.n_expert_used, cur.ne[1]
-    logits = t.named(t.mul_mat(b.layer_weight("ffn_gate_inp.weight"), cur), "ffn_moe_logits-{il}")
-    probs = t.like("SOFT_MAX", logits, name="ffn_moe_probs-{il}", scale=1.0, max_bias=0.0)
-    order, chosen = _select(t, probs, used, b.cx.smart_expert_reduction)
+    probs, choosing = _probabilities(b, cur, routing)
+    order, chosen = _select(t, choosing, used, b.cx.smart_expert_reduction)
     t.named(order, "ffn_moe_argsort-{il}")
     t.named(chosen, "ffn_moe_topk-{il}")
-    weights = _weigh(t, probs, chosen, b.hp.n_expert, used)
+    weights = _weigh(b, probs, chosen, routing)
     x = t.reshape(cur, (cur.ne[0], 1, n))
     up, gate = b.layer_weight("ffn_up_exps.weight"), b.layer_weight("ffn_gate_exps.weight")
     if b.cx.fused_moe and up.type == gate.type and up.ne == gate.ne:
@@ -69,14 +99,13 @@ def _sum_2025(b: Block, weighted: Ref) -> Ref:
     return t.like("MULTI_ADD", first, n=used, stride=weighted.nb[1])
 
 
-def experts_2026(b: Block, cur: Ref) -> Ref:
+def experts_2026(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     """As ``experts_2025``; the weights are expanded first, and weighting and adding may be one op."""
     t, used, n = b.t, b.hp.n_expert_used, cur.ne[1]
-    logits = t.named(t.mul_mat(b.layer_weight("ffn_gate_inp.weight"), cur), "ffn_moe_logits-{il}")
-    probs = t.like("SOFT_MAX", logits, name="ffn_moe_probs-{il}", scale=1.0, max_bias=0.0)
-    _, chosen = _select(t, probs, used, None)
+    probs, choosing = _probabilities(b, cur, routing)
+    _, chosen = _select(t, choosing, used, None)
     t.named(chosen, "ffn_moe_topk-{il}")
-    weights = _weigh(t, probs, chosen, b.hp.n_expert, used)
+    weights = _weigh(b, probs, chosen, routing)
     t.expand(weights)
     x = t.reshape(cur, (cur.ne[0], 1, n))
     par = t.named(_up_gate_2026(b, x, chosen), "ffn_moe_gate_par-{il}")

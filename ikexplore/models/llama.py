@@ -1,7 +1,7 @@
 """Graph of the architecture ``llama`` (build_llama of ik_llama.cpp): dense, or with experts as in Mixtral."""
 
 from ..graph.template import Ref
-from .blocks import Block, Inputs, attention_2025, attention_2026, feed_forward_2025, feed_forward_2026
+from .blocks import Block, Inputs, attention_2025, attention_2026, feed_forward_2025, feed_forward_block_2026
 from .experts import experts_2025, experts_2026
 
 ROPE_MODE = 0  #: rotates pairs of neighbours (LLAMA_ROPE_TYPE_NORM)
@@ -31,7 +31,7 @@ def layer_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
     t = b.t
     mid = attention_2026(b, x, inputs, rope_mode)
     if not b.hp.is_moe:
-        return t.named(feed_forward_2026(b, mid), "l_out-{il}")
+        return t.named(feed_forward_block_2026(b, mid), "l_out-{il}")
     cur = b.norm(mid, b.layer_weight("ffn_norm.weight"), "ffn_norm-{il}")
     # The reference adds the normed input here where the residual belongs (llm_build_moe_ffn with add_input).
     residual = mid if b.corrected else cur

@@ -59,7 +59,15 @@ def mapped_bytes(cols: Columns, rows: np.ndarray) -> list[int]:
 
 
 def cache_shapes(hp: HParams, cx: Context, il: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Type id and shape of the tensors that hold a layer's cache: K by heads, V as one row."""
+    """Type id and shape of the tensors that hold a layer's cache: K by heads, V as one row.
+
+    Latent attention: one row of both per token; with -mla 1 and no flash attention the latent once more, transposed.
+    """
+    if cx.mla_attn:
+        latent = (cx.latent_type, (hp.kv_lora_rank + hp.n_rot, cx.n_ctx))
+        if cx.flash_attn or cx.mla_attn > 1:
+            return (latent,)
+        return latent, (cx.type_v, (hp.kv_lora_rank * cx.n_ctx,))
     heads = hp.n_head_kv_by_layer[il]
     return (
         (cx.type_k, (hp.head_dim_k, heads * cx.n_ctx)),
@@ -91,4 +99,4 @@ def _layer_cache(hp: HParams, cx: Context, il: int, gpu: bool) -> tuple[int, int
         if gpu:
             size += int(gpu_padding(np.array([kind]), np.array(shape[:1]))[0])
         held += int(round_up(size, GPU_ALIGN if gpu else HOST_ALIGN))
-    return held, plain[0], plain[1]
+    return held, plain[0], sum(plain[1:])

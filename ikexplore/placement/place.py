@@ -16,6 +16,7 @@ from ..settings.declare import NEW
 from .asked import overridden, with_copies
 from .buffers import CPU_EXTRA, cache_bytes, held_bytes, mapped_bytes, split_bytes
 from .deal import Deal, deal
+from .latent import computed_tensors
 from .layers import HOST, Slots
 from .merge import Merged, merged_tensors
 from .moe import n_cpu_moe_rules
@@ -47,6 +48,7 @@ class Placement:
     overridden: dict[str, int]  #: buffer name -> messages "buffer type overridden"
     use_mmap: bool
     file_types: np.ndarray  #: type ids before -rtr
+    computed: np.ndarray  #: bool per row of ``tensors``: computed while loading, in a buffer of its own
 
     @property
     def gpus(self) -> tuple[Device, ...]:
@@ -119,7 +121,7 @@ class Placement:
         """(buffer name, bytes), one entry per line that the reference prints: host first, then CPU, then GPUs."""
         lines: list[tuple[str, int]] = []
         for place in (self.host, self.cpu, self.divided, *range(len(self.gpus))):
-            rows = np.flatnonzero(self.place == place)
+            rows = np.flatnonzero((self.place == place) & ~self.computed)
             if not len(rows):
                 continue
             if place < len(self.gpus):
@@ -133,6 +135,17 @@ class Placement:
                 size = held_bytes(self.tensors, rows, False)
                 lines.append((self.name(place), size + (CPU_EXTRA if plain else 0)))
         return lines
+
+    @cached_property
+    def computed_mla(self) -> dict[str, tuple[int, int]]:
+        """(tensors, bytes) of what loading computes for latent attention, per buffer; no printed size has them."""
+        found: dict[str, tuple[int, int]] = {}
+        for row in np.flatnonzero(self.computed).tolist():
+            place = int(self.place[row])
+            name = "CPU" if place == self.host and self.use_mmap else self.name(place)
+            n, size = found.get(name, (0, 0))
+            found[name] = n + 1, size + int(self.tensors.nbytes[row])
+        return found
 
     @cached_property
     def divided_bytes(self) -> dict[str, int]:
@@ -192,13 +205,19 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
         where[merged.inside] = -1
         where = np.concatenate([where, merged.place]).astype(np.int8)
         rule = np.concatenate([rule, np.full(len(merged.added), -1, np.int16)])
+    made = computed_tensors(model, cols, where, cx.mla_attn)
+    if len(made):
+        cols = cols.with_added(made.added)
+        where = np.concatenate([where, made.place]).astype(np.int8)
+        rule = np.concatenate([rule, np.full(len(made), -1, np.int16)])
+    computed = np.arange(len(cols)) >= len(cols) - len(made)
     file_types = cols.type_id
     if settings.rtr:
         n_gpu = len(dealt.gpus)
         may = (where == n_gpu) | (where == n_gpu + 1)
         may &= np.array([name != "token_embd.weight" for name in cols.names])
         cols = cols.with_types(repacked_types(cols.type_id, cols.ne, may, "avx512_bf16" in machine.features, newer))
-    return Placement(model, settings, machine, cx, dealt, cols, where, rules, rule, said, use_mmap, file_types)
+    return Placement(model, settings, machine, cx, dealt, cols, where, rules, rule, said, use_mmap, file_types, computed)
 
 
 def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:

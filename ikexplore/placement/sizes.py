@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph.types import row_size
+from ..gguf.types import TYPES
+from ..graph.types import QUANTIZED, row_size
 from ..models.columns import Columns
 from ..models.context import Context
 from ..models.hparams import HParams
@@ -46,7 +47,10 @@ def layer_sizes(hp: HParams, cols: Columns, cx: Context, n_ctx: int, n_ubatch: i
     output = [row for name, row in cols.row.items() if name == "output.weight"]
     embd = cols.row.get("token_embd.weight")
     tensors.append(float(cols.nbytes[output[0]] if output else cols.nbytes[embd] if embd is not None else 0))
-    compute = 4 * n_ubatch * (2 * hp.n_embd + _widest(hp, cols))
+    compute: float = 4 * n_ubatch * (2 * hp.n_embd + _widest(hp, cols))
+    if hp.is_mla:
+        tensors[:n] = [size + _computed(cols, il) for il, size in enumerate(tensors[:n])]
+        compute = max(compute, *(_expanded(cols, cx, il, n_ctx) for il in range(n)))
     cache = [float(_cache(hp, cx, il, n_ctx)) for il in range(n)]
     n_output = cx.n_outputs_reserved or n_ubatch
     logits = hp.n_vocab * n_output * 4
@@ -66,7 +70,35 @@ def _widest(hp: HParams, cols: Columns) -> int:
     return widest
 
 
+def _computed(cols: Columns, il: int) -> int:
+    """Bytes of the tensors of latent attention that loading will compute, by the loader's estimate."""
+    k_b, v_b, kv_b = (int(cols.rows(f"blk.{{il}}.attn_{which}.weight")[il]) for which in ("k_b", "v_b", "kv_b"))
+    if kv_b >= 0:
+        return sum(int(cols.nbytes[kv_b]) // 2 for row in (k_b, v_b) if row < 0)
+    if min(k_b, v_b) < 0:
+        return 0
+    kind = int(cols.type_id[k_b])
+    row = row_size(TYPES["q8_0"].id if QUANTIZED[kind] else kind, int(cols.ne[v_b, 0]))
+    return int(row * (cols.ne[v_b, 1] + cols.ne[k_b, 1]) * cols.ne[v_b, 2] * 2)
+
+
+def _expanded(cols: Columns, cx: Context, il: int, n_ctx: int) -> float:
+    """Bytes of K and V in f32 for the heads that -mla 3 expands at a time, by the loader's estimate."""
+    v_b = int(cols.rows("blk.{il}.attn_v_b.weight")[il])
+    if cx.mla_attn != 3 or v_b < 0:
+        return 0.0
+    columns, heads = int(cols.ne[v_b, 1]), int(cols.ne[v_b, 2])
+    mib, at_once, limit = 8 * columns * heads * n_ctx / MIB, heads, cx.attn_max_batch
+    if limit > 0 and mib > limit:
+        at_once = next((heads // i for i in range(2, heads) if heads % i == 0 and mib / i <= limit), 1)
+    return 8.0 * columns * at_once * n_ctx
+
+
 def _cache(hp: HParams, cx: Context, il: int, n_ctx: int) -> int:
+    if cx.mla_attn:
+        row = row_size(cx.latent_type, hp.kv_lora_rank + hp.n_rot) * n_ctx
+        both = cx.mla_attn == 1 and not cx.flash_attn
+        return row + (row_size(cx.type_v, hp.kv_lora_rank * n_ctx) if both else 0)
     heads = hp.n_head_kv_by_layer[il]
     k = row_size(cx.type_k, hp.head_dim_k) * heads * n_ctx
     return k + row_size(cx.type_v, hp.head_dim_v * heads) * n_ctx

@@ -47,8 +47,8 @@ def draw(ax: Axes, curves: Sequence[Sequence[tuple[float, float, float]]], names
         x, y, sd = ([p[k] for p in points] for k in range(3))
         if any(sd):
             ax.vlines(x, [max(0.0, a - b) for a, b in zip(y, sd)], [a + b for a, b in zip(y, sd)], color=colour, linewidth=1)
-        ax.plot(x, y, color=colour, marker=marks[0] if last else marks[(len(curves) - 1 - number) % len(marks)], markersize=4.5,
-                linewidth=1.5 if last else 1.2, label=name, markerfacecolor=colour if last else palette.rgba("bg"), clip_on=False)
+        ax.plot(x, y, color=colour, marker=marks[(len(curves) - 1 - number) % len(marks)], markersize=4.5, clip_on=False,
+                linewidth=1.5 if last else 1.2, label=name, markerfacecolor=colour if last else palette.rgba("bg"))
     ax.set_title(title, loc="left", fontsize=SMALL + 1, color=palette.rgba("ink"), pad=8)
     ax.set_ylim(0, None)
     ax.set_xlim(left=0)

@@ -51,7 +51,8 @@ def note(lanes: Lanes) -> str:
     acts, weights = sum(lanes.input_bytes) / MIB, sum(lanes.weight_bytes) / MIB
     if len(lanes) <= 1:
         return f"{len(lanes)}, all on one device: nothing is copied"
-    return f"{len(lanes)}; activations {mib(acts)} MiB, weights {mib(weights)} MiB" + ("; paler: borrows host weights" if weights else "")
+    paler = "; paler: borrows host weights" if weights else ""
+    return f"{len(lanes)}; activations {mib(acts)} MiB, weights {mib(weights)} MiB{paler}"
 
 
 def draw(ax: Axes, picture: Picture, lanes: Lanes) -> None:
@@ -65,9 +66,9 @@ def draw(ax: Axes, picture: Picture, lanes: Lanes) -> None:
                   color=palette.rgba("cpu-edge"), alpha=0.5, zorder=1)
     for row, device in enumerate(picture.devices):
         r, g, b, alpha = fill(device)
-        mine = [i for i in range(len(lanes)) if lanes.device[i] == row]
+        mine, pale = [i for i in range(len(lanes)) if lanes.device[i] == row], palette.STRENGTH["borrowed"]
         ax.broken_barh([(lanes.start[i], lanes.start[i + 1] - lanes.start[i]) for i in mine], (row - 0.28, 0.56), zorder=2,
-                       facecolors=[(r, g, b, alpha * (palette.STRENGTH["borrowed"] if lanes.n_weights[i] else 1)) for i in mine],
+                       facecolors=[(r, g, b, alpha * (pale if lanes.n_weights[i] else 1)) for i in mine],
                        edgecolors=palette.rgba("bg"), linewidths=0.2 if len(lanes) > 60 else 0.6)
     grid = picture.grid
     ax.set_xlim(-grid.edge, grid.n_layer + grid.edge)

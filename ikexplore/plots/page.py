@@ -52,11 +52,11 @@ class _Page:
     def text(self, x: float, y: float, value: str, size: float = 11, role: str = "ink", anchor: str = "start",
              weight: int = 400, mono: bool = False) -> None:
         family = f" font-family={quoteattr(_MONO)}" if mono else ""
-        self.parts.append(f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" text-anchor="{anchor}" '
-                          f'font-weight="{weight}" xml:space="preserve"{family}>{escape(clean(value, 200))}</text>')
+        self.parts.append(f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" '
+                          f'text-anchor="{anchor}" font-weight="{weight}" xml:space="preserve"{family}>{escape(clean(value, 200))}</text>')
 
-    def rect(self, x: float, y: float, wide: float, tall: float, fill: str, opacity: float = 1.0, **more: str) -> None:
-        rest = "".join(f" {k.replace('_', '-')}={quoteattr(v)}" for k, v in more.items())
+    def rect(self, x: float, y: float, wide: float, tall: float, fill: str, opacity: float = 1.0, dashed: bool = False) -> None:
+        rest = f' stroke="{palette.colour("ink3")}" stroke-dasharray="3 3"' if dashed else ""
         self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.0, wide):.1f}" height="{tall:g}" fill="{fill}" '
                           f'fill-opacity="{opacity:g}"{rest}/>')
 
@@ -95,8 +95,7 @@ def _memory(out: _Page, picture: Picture) -> None:
         y, (fill, strength) = out.y + 6, _hue(device)
         end = LEFT + room * 0.94
         if known:
-            dashes = {"stroke": palette.colour("ink3"), "stroke_dasharray": "3 3"} if device.simulated else {}
-            out.rect(LEFT, y, end - LEFT, 13, palette.colour("field"), **dashes)
+            out.rect(LEFT, y, end - LEFT, 13, palette.colour("field"), dashed=device.simulated)
         at = 0.0
         for part, value in (("model", device.model), ("kv", device.kv), ("compute", device.compute)):
             wide = min(at + value / full, 1.0) - at
@@ -135,7 +134,8 @@ def _rates(out: _Page, sweeps: Sequence[Any]) -> None:
             last = number == len(curves) - 1
             xy = [(left + wide * n / reach, bottom - (bottom - top) * v / high) for n, v, _ in curve]
             ink = palette.colour("ink" if last else "ghost")
-            out.path("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy), fill="none", stroke=ink, stroke_width="1.5" if last else "1")
+            line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy)
+            out.path(line, fill="none", stroke=ink, stroke_width="1.5" if last else "1")
             if last:
                 out.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{ink}"/>' for x, y in xy]
     out.y += _CHART + 6
@@ -162,22 +162,24 @@ def _tensors(out: _Page, picture: Picture) -> None:
         if role < 0:
             if i not in ends:
                 continue
-            u, tall, y = (-grid.edge if grid.layer[i] < 0 else grid.n_layer), _PITCH * len(grid.roles) - 2, out.y + 1
+            u = -grid.edge if grid.layer[i] < 0 else float(grid.n_layer)
+            tall, y = float(_PITCH * len(grid.roles) - 2), out.y + 1
             wide = _x(grid, u + grid.edge) - _x(grid, u) - 1
         else:
-            u, tall = grid.layer[i], max(3.0, share_height(grid.nbytes[i] / largest) * (_PITCH - 1))
+            u, tall = float(grid.layer[i]), max(3.0, share_height(grid.nbytes[i] / largest) * (_PITCH - 1))
             y, wide = out.y + role * _PITCH + (_PITCH - tall) / 2, _x(grid, u + 1) - _x(grid, u) - (1 if tall > 7 else 0)
         cells.setdefault(picture.at[i], []).append(f"M{_x(grid, u):.1f} {y:.1f}h{wide:.1f}v{tall:.1f}h-{wide:.1f}z")
         if i in picture.repacked:
-            stripes += [f"M{_x(grid, u):.1f} {y + k:.1f}h{wide:.1f}v1h-{wide:.1f}z" for k in range(2 if tall > 3 else 1, int(tall), 3)]
+            rows = range(2 if tall > 3 else 1, int(tall), 3)
+            stripes += [f"M{_x(grid, u):.1f} {y + k:.1f}h{wide:.1f}v1h-{wide:.1f}z" for k in rows]
     for number, found in cells.items():
         if 0 <= number < len(picture.devices):
             fill, strength = _hue(picture.devices[number])
             out.path("".join(found), fill=fill, fill_opacity=f"{strength:g}")
     if stripes:
         out.path("".join(stripes), fill=palette.colour("bg"), fill_opacity="0.62")
-    for r, role in enumerate(grid.roles):
-        out.text(LEFT - 10, out.y + r * _PITCH + 10, role if len(role) <= 16 else role[:15] + "…", 10, "ink2", anchor="end", mono=True)
+    for r, name in enumerate(grid.roles):
+        out.text(LEFT - 10, out.y + r * _PITCH + 10, clean(name, 16), 10, "ink2", anchor="end", mono=True)
     out.y += _PITCH * len(grid.roles)
     _layers(out, grid)
 
@@ -198,7 +200,8 @@ def _splits(out: _Page, picture: Picture, lanes: Lanes) -> None:
     for row, device in enumerate(picture.devices):
         out.rect(LEFT, top + row * _LANE + 7, RIGHT - LEFT, 1, palette.colour("line"))
         _name(out, device, top + row * _LANE + 11)
-    copies = "".join(f"M{_x(grid, lanes.start[i]):.1f} {top + picture.host * _LANE + 7:.1f}V{top + lanes.device[i] * _LANE + 14:.1f}"
+    host = top + picture.host * _LANE + 7
+    copies = "".join(f"M{_x(grid, lanes.start[i]):.1f} {host:.1f}V{top + lanes.device[i] * _LANE + 14:.1f}"
                      for i in range(len(lanes)) if lanes.n_weights[i])
     if copies:
         out.path(copies, fill="none", stroke=palette.colour("cpu-edge"), stroke_opacity="0.45", stroke_width="1")

@@ -68,7 +68,7 @@ def _weight(tensor: Tensor, data: np.ndarray, target: Format | None) -> Weight:
     matrices = int(np.prod(tensor.shape[2:], dtype=np.int64))
     row_bytes = source.row_bytes(columns)
     if target is not None:
-        data = target.repack(data.reshape(-1, row_bytes), columns).reshape(-1)
+        data = source.repack(data.reshape(-1, row_bytes), columns).reshape(-1)
     elif rows < 16 and not source.dense and len(tensor.shape) > 1:
         if matrices > 1:
             raise ModelError(f"{tensor.name} has matrices of {rows} rows; quantized ones need at least 16 here")

@@ -82,7 +82,7 @@ def _context(plan: Plan) -> list[str]:
         ("n_ctx", cx.n_ctx), ("n_batch", cx.n_batch), ("n_ubatch", cx.n_ubatch), ("flash_attn", int(cx.flash_attn))
     ]  # fmt: skip
     if not newer:
-        facts.append(("mla_attn", 0))
+        facts.append(("mla_attn", cx.mla_attn))
     facts += [("attn_max_b", cx.attn_max_batch), ("fused_moe", int(cx.fused_moe))]
     if newer:
         facts += [
@@ -95,9 +95,12 @@ def _context(plan: Plan) -> list[str]:
     lines += [f"llama_kv_cache_init: {name:>10} KV buffer size = {size:8.2f} MiB" for name, size in plan.kv_mib]
     k, v = p.kv_self_bytes
     kinds = _ggml_name(type_name(cx.type_k)), _ggml_name(type_name(cx.type_v))
+    names = ("c^KV", "kv^T") if cx.mla_attn else ("K", "V")
+    second = f"{names[1]} ({kinds[1]}): {v / MIB:7.2f} MiB"
+    if cx.mla_attn and cx.flash_attn:
+        second = "kv^T: not used"
     lines.append(
-        f"{head}: KV self size  = {(k + v) / MIB:7.2f} MiB, K ({kinds[0]}): {k / MIB:7.2f} MiB, "
-        f"V ({kinds[1]}): {v / MIB:7.2f} MiB"
+        f"{head}: KV self size  = {(k + v) / MIB:7.2f} MiB, {names[0]} ({kinds[0]}): {k / MIB:7.2f} MiB, {second}"
     )
     lines += [f"{head}: {name:>10}  output buffer size = {size:8.2f} MiB" for name, size in plan.output_mib]
     return lines

@@ -140,6 +140,26 @@ def test_threads_and_neighbours_change_nothing(name, monkeypatch):
     np.testing.assert_array_equal(f.decode(big, 512), np.tile(f.decode(one, 512), (64, 1)))
 
 
+@pytest.mark.parametrize("name", WITH_PAIR)
+def test_threads_get_whole_groups_of_rows(name, monkeypatch):
+    f = formats.get(name)
+    one = random_bytes(f, f.interleave, 512, 1)
+    groups = 1 + 3 * (1 << 18) // 512 // f.interleave  # enough for three threads, and not divisible by three
+    many = np.tile(one, (groups, 1))
+    monkeypatch.setattr(_threads, "_cores", lambda: 3)
+    monkeypatch.setattr(_threads, "_pool", None)
+    np.testing.assert_array_equal(f.unrepack(many, 512), np.tile(f.unrepack(one, 512), (groups, 1)))
+    np.testing.assert_array_equal(f.repack(many, 512), np.tile(f.repack(one, 512), (groups, 1)))
+    np.testing.assert_array_equal(f.decode(many, 512), np.tile(f.decode(one, 512), (groups, 1)))
+
+
+def test_idle_lanes_change_nothing():
+    """A row of 256 columns fills half of the lanes of iq4_ks: the same blocks twice in a row must come out the same."""
+    f, x = formats.get("iq4_ks"), np.random.default_rng(6).standard_normal((12, 256)).astype(np.float32)
+    once, twice = f.encode(x), f.encode(np.hstack([x, x]))
+    np.testing.assert_array_equal(twice, np.hstack([once, once[:, 4:]]))
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encode_of_decoded_weights_comes_back(name):
     """Weights that a type can hold exactly are found again, to a fraction of its usual error."""

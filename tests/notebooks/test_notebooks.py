@@ -31,8 +31,8 @@ def test_runs_by_nbval(name, tmp_path):
            "JUPYTER_CONFIG_DIR": str(tmp_path), "IPYTHONDIR": str(tmp_path), "PYTEST_ADDOPTS": ""}
     copy = tmp_path / name
     copy.write_bytes((FOLDER / name).read_bytes())
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout", str(SECONDS // 2), "-q", "-p", "no:cacheprovider",
-               "-c", os.devnull, "--rootdir", str(tmp_path), str(copy)]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout", str(SECONDS // 2), "-q",
+               "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), str(copy)]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 

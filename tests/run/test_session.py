@@ -183,3 +183,15 @@ def test_whole_reference_set(shared):
                 base = "--rope-freq-base 100000 " if "rope" in key else ""
                 got = run(model, found["tokens"], base + ("-no-fa" if "fa=0" in key else ""))
                 assert relative(got, found[key]) < 5e-4, (arch, key)
+
+
+def test_f16_repacked_to_bf16_computes_the_same_function(llama, golden):
+    """As on a CPU with AVX512-BF16: -rtr makes bf16_r16 of f16 there, at bf16's precision."""
+    from dataclasses import replace
+
+    here = ikx.Machine.detect()
+    machine = replace(here, cpu=replace(here.cpu, features=frozenset({*here.features, "avx512_bf16"})))
+    with Session(llama, settings("-rtr"), machine=machine) as session:
+        assert session.repacked["blk.0.attn_q.weight"] == ("f16", "bf16_r16")
+        got = session.eval(golden["tokens"], 96)[golden["pos"]]
+    assert relative(got, golden["f16"]) < 0.02

@@ -52,8 +52,11 @@ class Page:
 
     def __init__(self, chrome: Any, explorer: Any, width: int = 1280, height: int = 1100, dark: bool = False) -> None:
         self.explorer = explorer
-        self.names = [n for n in explorer.keys if n in explorer.traits() and not n.startswith("_")
-                      and n not in ("layout", "tabbable", "tooltip", "comm")]
+        self.names = [
+            n
+            for n in explorer.keys
+            if n in explorer.traits() and not n.startswith("_") and n not in ("layout", "tabbable", "tooltip", "comm")
+        ]
         self.outgoing: queue.Queue[dict[str, Any]] = queue.Queue()
         self.messages = self.bytes = 0
         self.errors: list[str] = []
@@ -63,7 +66,12 @@ class Page:
         self.page.expose_function("toKernel", lambda text: explorer._message(explorer, json.loads(text), []))
         explorer.observe(self._changed, names=self.names)
         values = {n: getattr(explorer, n) for n in [*self.names, "_parts"]}
-        html = PAGE % {"css": explorer._css, "light": "false" if dark else "true", "values": _js(values), "esm": _js(explorer._esm)}
+        html = PAGE % {
+            "css": explorer._css,
+            "light": "false" if dark else "true",
+            "values": _js(values),
+            "esm": _js(explorer._esm),
+        }
         self.page.set_content(html)
         self.page.wait_for_selector(".ikx[data-ready='1']", timeout=20_000)
 

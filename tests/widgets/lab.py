@@ -18,13 +18,23 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @contextmanager
 def lab(folder: Path, seconds: float = 120) -> Iterator[str]:
     """Start it and give the address that it prints, token included."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "widgets")),
-           "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data"),
-           "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-           "PYTHONUNBUFFERED": "1"}
-    child = subprocess.Popen([sys.executable, "-m", "ikexplore", "lab", "--no-browser", "--port", "0", "--folder",
-                              str(folder / "notebooks")], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True, cwd=folder)
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / p) for p in (".", "kernels", "widgets")),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ikexplore", "lab", "--no-browser", "--port", "0", "--folder", str(folder / "notebooks")],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+    )
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(iter(child.stdout.readline, "")), daemon=True)  # type: ignore[union-attr]
     reader.start()
@@ -65,7 +75,9 @@ class Notebook:
 
     def run_all(self) -> None:
         """All cells, by the menu; waits until the kernel is there."""
-        self.page.wait_for_selector('.jp-NotebookPanel-toolbar .jp-Toolbar-kernelName:not(:has-text("No Kernel"))', timeout=60_000)
+        self.page.wait_for_selector(
+            '.jp-NotebookPanel-toolbar .jp-Toolbar-kernelName:not(:has-text("No Kernel"))', timeout=60_000
+        )
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
         self.page.click('.lm-MenuBar-item:has-text("Run")')
         self.page.click('.lm-Menu-item[data-command="runmenu:run-all"]')

@@ -62,8 +62,10 @@ def small(title: str = "small") -> Model:
     """Two layers, a few kilobytes."""
     rows: list[Any] = [["token_embd.weight", [256, 512], "q8_0"], ["output_norm.weight", [256], "f32"]]
     for layer in range(2):
-        rows += [[f"blk.{layer}.{role}.weight", shape, "q8_0"] for role, shape in
-                 (("attn_q", [256, 256]), ("ffn_up_exps", [256, 64, 8]), ("ffn_down_exps", [64, 256, 8]))]
+        rows += [
+            [f"blk.{layer}.{role}.weight", shape, "q8_0"]
+            for role, shape in (("attn_q", [256, 256]), ("ffn_up_exps", [256, 64, 8]), ("ffn_down_exps", [64, 256, 8]))
+        ]
     return Model(rows, 2, title)
 
 
@@ -95,11 +97,21 @@ def picture(grid: Grid, s: Settings, machine: Machine) -> Picture:
             at.append(min(gpus - 1, int(grid.layer[i] * gpus / (grid.n_layer + 1))) if gpus else 0)
             why.append(f"layer {grid.layer[i]} of {grid.n_layer} by -ngl")
     known = grid.n_layer == 94 and len(names) == 5
-    lanes = Lanes.of([Split(r[0], r[1], r[2], r[5], r[6], r[7], r[8]) for r in f["splits"]], facts()["nodes"], 94, names) \
-        if known else Lanes.of([Split("CPU", 0, 1)], ["inp_embd"], grid.n_layer, names)
-    return Picture("a title of its own", grid, _devices(f["log"] if known else {}, machine, grid, at),
-                   tuple(at), tuple(why), lanes, lanes,
-                   {i: "iq4_xs_r8" for i, d in enumerate(at) if s.rtr and d == len(names) - 1 and grid.role[i] >= 0})
+    lanes = (
+        Lanes.of([Split(r[0], r[1], r[2], r[5], r[6], r[7], r[8]) for r in f["splits"]], facts()["nodes"], 94, names)
+        if known
+        else Lanes.of([Split("CPU", 0, 1)], ["inp_embd"], grid.n_layer, names)
+    )
+    return Picture(
+        "a title of its own",
+        grid,
+        _devices(f["log"] if known else {}, machine, grid, at),
+        tuple(at),
+        tuple(why),
+        lanes,
+        lanes,
+        {i: "iq4_xs_r8" for i, d in enumerate(at) if s.rtr and d == len(names) - 1 and grid.role[i] >= 0},
+    )
 
 
 def _devices(log: dict[str, Any], machine: Machine, grid: Grid, at: list[int]) -> tuple[Device, ...]:
@@ -110,7 +122,9 @@ def _devices(log: dict[str, Any], machine: Machine, grid: Grid, at: list[int]) -
     out = []
     for number, d in enumerate(machine.devices):
         model = of("model_mib", d.name) or sum(grid.nbytes[i] for i, x in enumerate(at) if x == number) / MIB
-        out.append(Device(d.name, d.kind == "cpu", d.simulated, d.free_mib, model, of("kv_mib", d.name), of("compute_mib", d.name)))
+        out.append(
+            Device(d.name, d.kind == "cpu", d.simulated, d.free_mib, model, of("kv_mib", d.name), of("compute_mib", d.name))
+        )
     return tuple(out)
 
 
@@ -147,8 +161,11 @@ class FakeEngine:
     def requantized(self, model: Any, kind: str) -> Any:
         if self.fail == "requantized":
             raise RuntimeError("boom\nsecond line")
-        return Model([[t.name, list(t.shape), kind if len(t.shape) > 1 else t.type] for t in model.tensors.values()],
-                     model.hparams.n_layer, "small")
+        return Model(
+            [[t.name, list(t.shape), kind if len(t.shape) > 1 else t.type] for t in model.tensors.values()],
+            model.hparams.n_layer,
+            "small",
+        )
 
     def quants(self) -> dict[str, float]:
         return {"q8_0": 8.5, "iq4_ks": 4.25}
@@ -165,5 +182,14 @@ class FakeEngine:
                     on_progress({"phase": phase, "done": i, "total": self.rows, "text": "", "t_s": 20.0})
                     if stop.wait(0.01):
                         return
-            on_row({"pp": ub, "tg": ub // 4, "n_kv": i * ub, "t_pp": 1.0, "t_tg": 1.0, "s_pp": 280.0 - 9 * i - (90 if s.rtr else 0),
-                    "s_tg": 15.5 - i * 0.6 + (1.7 if s.rtr else 0)})
+            on_row(
+                {
+                    "pp": ub,
+                    "tg": ub // 4,
+                    "n_kv": i * ub,
+                    "t_pp": 1.0,
+                    "t_tg": 1.0,
+                    "s_pp": 280.0 - 9 * i - (90 if s.rtr else 0),
+                    "s_tg": 15.5 - i * 0.6 + (1.7 if s.rtr else 0),
+                }
+            )

@@ -64,8 +64,13 @@ def test_open_run_stop(address, chrome, capsys):
     assert int(page.get_attribute(".ikx .thru", "data-points")) == kept >= 3
     assert page.locator(".ikx .thru svg.pp circle").count() == kept
 
-    page.click(".ikx .k-rtr .sw")
+    page.focus(".ikx .k-rtr .sw")
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    for key in ("b", "a", "d", "d", "Enter"):  # keys belong to the panel: no cell is added, deleted or opened
+        page.keyboard.press(key)
     page.wait_for_function("document.querySelector('.ikx .cmd').innerText.includes('-rtr')")
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert page.evaluate("document.activeElement.className") == "sw"
     run_until(book, 3)
     page.click(".ikx button.run")
     page.wait_for_selector('.ikx[data-running="0"]')
@@ -83,6 +88,9 @@ def test_described_gpus_a_bad_rule_and_both_themes(address, chrome, width, heigh
     page = book.page
     book.run_all()
     book.panel(120)
+    run_until(book, 12)
+    page.click(".ikx button.run")
+    page.wait_for_selector('.ikx[data-running="0"]')
     page.select_option(".ikx select.rig", "sim2")
     page.wait_for_function("document.querySelectorAll('.ikx .lab.lane').length === 3")
     assert page.locator(".ikx .mem small", has_text="simulated").count() == 2
@@ -95,9 +103,8 @@ def test_described_gpus_a_bad_rule_and_both_themes(address, chrome, width, heigh
     assert page.locator(".ikx .rule small.bad").count() == 0
     assert "-ot" in page.inner_text(".ikx .cmd mark")
     page.click(".ikx .k-rtr .sw")
-    run_until(book, 6)
-    page.click(".ikx button.run")
-    page.wait_for_selector('.ikx[data-running="0"]')
+    run_until(book, 14)
+    page.wait_for_selector('.ikx[data-running="0"]', timeout=300_000)
     page.evaluate("document.activeElement.blur()")
     book.wide()
     book.top()

@@ -6,9 +6,10 @@ import xml.etree.ElementTree as xml
 from collections.abc import Iterator
 from typing import Any
 
-import ikexplore as ikx
 import pytest
 import scene
+
+import ikexplore as ikx
 from ikexplore_widgets import Explorer
 from ikexplore_widgets.runs import flags
 
@@ -68,7 +69,8 @@ def test_settings_that_make_no_sense_are_an_error_and_change_nothing(make):
     assert e.settings == before
     assert set(e._panel.drafts) == {"ub", "frob", "rig", "quant", "gpu_mib"}
     assert all("\n" not in told for _, told in e._panel.drafts.values())
-    rows = {row["key"]: row for group in until(lambda: e.controls["seq"] == 1 and e.controls)["groups"] for row in group["rows"]}
+    groups = until(lambda: e.controls["seq"] == 1 and e.controls)["groups"]
+    rows = {row["key"]: row for group in groups for row in group["rows"]}
     assert "1 or more" in rows["ub"]["error"] and "still 256" in rows["ub"]["error"]
     message(e, "set", seq=2, values={"ub": "64"})
     assert "ub" not in e._panel.drafts and e.settings.n_ubatch == 64
@@ -163,7 +165,7 @@ def test_pin_and_swap(make):
     e = make()
     message(e, "set", seq=1, values={"rtr": True, "rig": "sim2", "rules": ["exps=CPU"]})
     until(lambda: e.header["against"])
-    assert e.header["against"] == "CPU only, -rtr off, 0 -ot rules"
+    assert e.header["against"] == "CPU only, -rtr off, no -ot rules"
     message(e, "swap")
     assert not e.settings.rtr and e.settings.overrides == () and len(e.machine.gpus) == 0
     message(e, "swap")
@@ -239,7 +241,7 @@ def test_one_message_a_tick_and_ten_a_second(make, monkeypatch):
     e.run()
     time.sleep(1.5)
     e.stop()
-    gaps = [b - a for a, b in zip(sent, sent[1:])]
+    gaps = [later - sent[i] for i, later in enumerate(sent[1:])]
     assert len(sent) >= 8 and min(gaps) > 0.09
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import scene
 from harness import Page
+
 from ikexplore_widgets import Explorer
 
 
@@ -236,6 +237,17 @@ def test_few_and_small_messages_during_a_run(opened):
     assert p.bytes - size < 2 * 300_000
     p.page.click("button.run")
     p.until(lambda: p.page.get_attribute(".ikx", "data-running") == "0")
+
+
+def test_toggling_leaves_the_page_as_large_as_it_was(opened):
+    p = opened()
+    nodes = lambda: p.page.evaluate("document.querySelectorAll('*').length")  # noqa: E731
+    before = nodes()
+    for _ in range(10):
+        for splits in ("149", "183"):
+            p.page.click(".k-rtr .sw")
+            p.until(lambda: p.text('.kpi[data-key="splits"] .v') == splits)  # noqa: B023
+    assert nodes() == before
 
 
 def test_theme_follows_the_page(opened):

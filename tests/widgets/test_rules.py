@@ -1,6 +1,7 @@
 """The lines of the -ot editor."""
 
 import scene
+
 from ikexplore.plots.picture import Grid
 from ikexplore_widgets.clean import clean, one_line
 from ikexplore_widgets.rules import Matcher, assign, read_rules, spans

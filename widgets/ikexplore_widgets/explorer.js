@@ -60,15 +60,9 @@ function skeleton(h) {
     nodes.findings,
   );
   const say = h('div', {class: 'vh', 'aria-live': 'polite'});
-  // keys belong to the panel while it has the focus: Enter on a button must not open the notebook's cell
-  const attrs = {class: 'ikx', role: 'region', 'aria-label': 'ikexplore explorer', 'data-lm-suppress-shortcuts': 'true'};
+  const attrs = {class: 'ikx', role: 'region', 'aria-label': 'ikexplore explorer'};
   const frame = h('div', {class: 'frame'}, nodes.header, notice, nodes.settings, work, nodes.command);
-  return {
-    nodes,
-    notice,
-    say,
-    root: h('div', attrs, frame, say),
-  };
+  return {nodes, notice, say, root: h('div', attrs, frame, say)};
 }
 
 async function render({model, el}) {

@@ -38,12 +38,15 @@ def state(panel: Panel) -> dict[str, Any]:
 def act(panel: Panel, index: int, text: str) -> None:
     """Carry out the action of a finding; ``text`` makes sure that it is still the one that was shown."""
     found = items(panel)
-    if 0 <= index < len(found) and found[index].text == text and found[index].apply is not None:
-        found[index].apply()
+    if 0 <= index < len(found) and found[index].text == text:
+        apply = found[index].apply
+        if apply is not None:
+            apply()
 
 
 def _memory(panel: Panel) -> list[Item]:
-    return [Item(ERROR, f"{d.name} needs {grouped(d.total)} MiB and has {grouped(d.capacity)}: over by {grouped(-left(d))} MiB.")
+    return [Item(ERROR, f"{d.name} needs {grouped(d.total)} MiB and has {grouped(d.capacity)}: "
+                        f"over by {grouped(-left(d))} MiB.")
             for d in panel.picture.devices if d.capacity is not None and left(d) < 0]
 
 

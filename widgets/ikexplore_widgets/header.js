@@ -34,7 +34,8 @@ export default function (host, shared) {
       bar,
     );
   host.append(title, meta, cmp, swap, rig, status, pin, run, progress);
-  let asked = '', askedAt = 0; // what was pressed and is not yet true: the button answers before the kernel does
+  let asked = '',
+    askedAt = 0; // what was pressed and is not yet true: the button answers before the kernel does
 
   function press() {
     const running = state.header.running;

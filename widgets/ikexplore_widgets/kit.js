@@ -13,8 +13,14 @@ function fill(node, attrs, children) {
   return node;
 }
 
+// What takes keys keeps them: without this mark JupyterLab reads a key on a button as a command for the cell.
+const KEYS = new Set(['BUTTON', 'INPUT', 'SELECT', 'TEXTAREA', 'CANVAS']);
 /** An HTML element; children are nodes or plain text. */
-export const h = (tag, attrs, ...children) => fill(document.createElement(tag), attrs, children);
+export function h(tag, attrs, ...children) {
+  const node = fill(document.createElement(tag), attrs, children);
+  if (KEYS.has(node.tagName)) node.setAttribute('data-lm-suppress-shortcuts', 'true');
+  return node;
+}
 /** An SVG element. */
 export const s = (tag, attrs, ...children) => fill(document.createElementNS(SVG, tag), attrs, children);
 

@@ -53,21 +53,33 @@ export default function (host, shared) {
       'aria-label': label,
       spellcheck: 'false',
       placeholder: row.placeholder,
-      onchange: () => post.set({[row.key]: node.value}),
       onkeydown: e => {
         if (row.kind !== 'path') step(e, node, row);
       },
     });
+    commits(node, row.key);
     return {
       node,
       put: value => {
         if (document.activeElement !== node) node.value = value;
-        else if (node.dataset.sent === node.value) node.value = value;
       },
       off: off => {
         node.disabled = off;
       },
     };
+  }
+  /** Send what was typed, by Enter or on leaving the field, once. */
+  function commits(node, key) {
+    let sent = ['', 0];
+    const commit = () => {
+      if (sent[0] === node.value && performance.now() - sent[1] < 400) return;
+      sent = [node.value, performance.now()];
+      post.set({[key]: node.value});
+    };
+    node.addEventListener('change', commit);
+    node.addEventListener('keydown', e => {
+      if (e.key === 'Enter') commit();
+    });
   }
   function step(e, node, row) {
     const up = {ArrowUp: 1, ArrowDown: -1}[e.key],
@@ -104,10 +116,10 @@ export default function (host, shared) {
           placeholder: '\u2026',
           title: 'Another value',
           'aria-label': `${label}, another value`,
-          onchange: () => post.set({[row.key]: other.value}),
           onkeydown: e => step(e, other, row),
         })
       : null;
+    if (other) commits(other, row.key);
     const node = h('span', {class: 'seg', role: 'group', 'aria-label': label}, buttons, other);
     function mark(value) {
       buttons.forEach((b, i) => attr(b, 'aria-pressed', row.choices[i] === String(value)));

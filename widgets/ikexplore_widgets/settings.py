@@ -20,11 +20,11 @@ _LARGE = 1 << 30  # bytes of a model for which large batches are offered
 
 def state(panel: Panel) -> dict[str, Any]:
     """Groups of rows, and the rules of -ot."""
+    path = [_path(panel)] if panel.opening or "path" in panel.drafts else []
+    size = [_memory(panel)] if panel.rig.startswith("sim") else []
     groups = [
-        ("Model and engine", [_model(panel), *([_path(panel)] if panel.opening or "path" in panel.drafts else []), _quant(panel),
-                   _profile(panel)]),
-        ("Placement", [*([_memory(panel)] if panel.rig.startswith("sim") else []), _number(panel, "ngl"),
-                       _switch(panel, "rtr"), _rules_row()]),
+        ("Model and engine", [_model(panel), *path, _quant(panel), _profile(panel)]),
+        ("Placement", [*size, _number(panel, "ngl"), _switch(panel, "rtr"), _rules_row()]),
         ("Batch and context", [_segments(panel, "ub"), _segments(panel, "b"), _number(panel, "c", step="double")]),
         ("Attention", [_switch(panel, "fa"), _types(panel, "ctk"), _types(panel, "ctv"), _number(panel, "amb")]),
         ("Experts and offload", [_switch(panel, "fmoe"), _policy(panel)]),
@@ -59,7 +59,7 @@ def changes(panel: Panel) -> list[str]:
             flag = Settings.switch(name).flag
             out.append(f"{flag} {_word(old)}")
     if list(pin.texts) != panel.texts:
-        out.append(f"{len(pin.texts)} -ot rule{'' if len(pin.texts) == 1 else 's'}")
+        out.append(f"{len(pin.texts) or 'no'} -ot rule{'' if len(pin.texts) == 1 else 's'}")
     return out
 
 
@@ -213,7 +213,7 @@ def _ngl(panel: Panel) -> tuple[str, bool]:
 
 
 def _rtr(panel: Panel) -> tuple[str, bool]:
-    types = sorted({name for name in panel.picture.repacked.values()})
+    types = sorted(set(panel.picture.repacked.values()))
     if not panel.base.rtr:
         return "host tensors keep their types", False
     if not types:
