@@ -11,7 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 #: roles in the order of the computation; unknown ones follow, by name
-ROLE_ORDER = ["attn_norm", "attn_norm_2", "attn_qkv", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b", "attn_k_b", "attn_v_b", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm", "attn_output", "attn_post_norm", "post_attention_norm", "ffn_norm", "ffn_gate_inp", "exp_probs_b", "ffn_gate", "ffn_up", "ffn_down", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp", "ffn_post_norm", "post_ffw_norm"]
+ROLE_ORDER = (
+    "attn_norm", "attn_norm_2", "attn_qkv", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q", "attn_kv_a_mqa",
+    "attn_kv_a_norm", "attn_kv_b", "attn_k_b", "attn_v_b", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm",
+    "attn_output", "attn_post_norm", "post_attention_norm", "ffn_norm", "ffn_gate_inp", "exp_probs_b", "ffn_gate",
+    "ffn_up", "ffn_down", "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp",
+    "ffn_down_shexp", "ffn_post_norm", "post_ffw_norm",
+)
 _RANK = {role: i for i, role in enumerate(ROLE_ORDER)}
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)", re.DOTALL)
 _LAYER = re.compile(r"-(\d+)(?![\d.])|cache_[kv]_l(\d+)")

@@ -52,8 +52,10 @@ class _Page:
     def text(self, x: float, y: float, value: str, size: float = 11, role: str = "ink", anchor: str = "start",
              weight: int = 400, mono: bool = False) -> None:
         family = f" font-family={quoteattr(_MONO)}" if mono else ""
-        self.parts.append(f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" '
-                          f'text-anchor="{anchor}" font-weight="{weight}" xml:space="preserve"{family}>{escape(clean(value, 200))}</text>')
+        self.parts.append(
+            f'<text x="{x:g}" y="{y:.1f}" font-size="{size:g}" fill="{palette.colour(role)}" text-anchor="{anchor}" '
+            f'font-weight="{weight}" xml:space="preserve"{family}>{escape(clean(value, 200))}</text>'
+        )
 
     def rect(self, x: float, y: float, wide: float, tall: float, fill: str, opacity: float = 1.0, dashed: bool = False) -> None:
         rest = f' stroke="{palette.colour("ink3")}" stroke-dasharray="3 3"' if dashed else ""

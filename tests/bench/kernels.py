@@ -15,10 +15,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests" / "kernels")]
 
+from kernel_harness import Ready, addresses  # noqa: E402
+
 from ikexplore_kernels import dense, formats, product, tiles  # noqa: E402
 from ikexplore_kernels.program import Instruction, Program  # noqa: E402
 from ikexplore_kernels.team import Team  # noqa: E402
-from kernel_harness import Ready, addresses  # noqa: E402
 
 
 def weights(f, m, k, copies):
@@ -91,7 +92,8 @@ def main():
             for c in cases:
                 c.round(team, stop)
         flops = sgemm(n, a.size)
-        print(f"\nn = {n}; NumPy float32 {flops / 1e9:.0f} GFLOP/s\n{'type':12}{'GB/s':>8}{'of read':>9}{'GFLOP/s':>10}{'of NumPy':>10}")
+        print(f"\nn = {n}; NumPy float32 {flops / 1e9:.0f} GFLOP/s")
+        print(f"{'type':12}{'GB/s':>8}{'of read':>9}{'GFLOP/s':>10}{'of NumPy':>10}")
         for c in cases:
             nbytes, ops = c.w[0].nbytes / c.best, 2 * n * a.size**2 / c.best
             print(f"{c.f.name:12}{nbytes / 1e9:8.1f}{nbytes / read:9.2f}{ops / 1e9:10.0f}{ops / flops:10.2f}")

@@ -13,12 +13,19 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 PAGE = """<!doctype html><html><head><meta charset="utf-8"><style>
 body { margin: 0; --jp-layout-color1: #fff; --jp-ui-font-color1: rgba(0,0,0,.87); background: #fff; }
-body[data-jp-theme-light="false"] { --jp-layout-color1: #1c1d20; --jp-ui-font-color1: rgba(255,255,255,.87); background: #1c1d20; }
+body[data-jp-theme-light="false"] { --jp-layout-color1: #1c1d20; background: #1c1d20;
+  --jp-ui-font-color1: rgba(255,255,255,.87); }
 </style><style>%(css)s</style></head><body data-jp-theme-light="%(light)s"><div id="cell"></div><script type="module">
 const values = %(values)s, listeners = {};
-window.push = changes => { for (const [k, v] of Object.entries(changes)) { values[k] = v; for (const f of listeners[`change:${k}`] || []) f(); } };
-const model = {get: k => values[k], on: (name, f) => (listeners[name] ||= new Set()).add(f), off: (name, f) => listeners[name]?.delete(f),
-  send: content => { window.sent = (window.sent || 0) + 1; window.toKernel(JSON.stringify(content)); }};
+window.push = changes => {
+  for (const [k, v] of Object.entries(changes)) { values[k] = v; for (const f of listeners[`change:${k}`] || []) f(); }
+};
+const model = {
+  get: k => values[k],
+  on: (name, f) => (listeners[name] ||= new Set()).add(f),
+  off: (name, f) => listeners[name]?.delete(f),
+  send: content => window.toKernel(JSON.stringify(content)),
+};
 window.count = () => Object.values(listeners).reduce((n, s) => n + s.size, 0);
 const url = URL.createObjectURL(new Blob([%(esm)s], {type: 'text/javascript'}));
 const widget = (await import(url)).default;

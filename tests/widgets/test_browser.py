@@ -111,6 +111,7 @@ def test_described_gpus_a_bad_rule_and_both_themes(address, chrome, width, heigh
     shot(book, f"light-{width}")
     book.theme("JupyterLab Dark")
     page.wait_for_selector('.ikx[data-theme="dark"]')
+    book.top()
     shot(book, f"dark-{width}")
     book.theme("JupyterLab Light")
     page.wait_for_selector('.ikx[data-theme="light"]')

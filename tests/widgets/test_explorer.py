@@ -192,6 +192,13 @@ def test_a_run_never_uses_a_gpu_that_is_only_drawn(make):
     assert e.runs[0].settings.given == {"n_ctx": 256, "n_ubatch": 64}
 
 
+def test_a_path_is_opened(make):
+    e = make("/somewhere/other.gguf")
+    assert e.about["title"] == "/somewhere/other.gguf" and e.plan is not None
+    with pytest.raises(ikx.ModelError, match="is no GGUF file"):
+        make("/somewhere/other.txt")
+
+
 def test_a_header_without_weights_is_planned_and_not_run(make):
     model = scene.small()
     model.has_weights = False

@@ -207,7 +207,8 @@ def test_an_error_in_a_run_is_one_line(opened):
     p.page.click("button.run")
     p.until(lambda: p.page.is_visible(".notice"))
     assert p.text(".notice span") == "RuntimeError: no kernel for this"
-    assert p.page.get_attribute(".ikx", "data-running") == "0" and p.text("button.run") == "Run"
+    p.until(lambda: p.page.get_attribute(".ikx", "data-running") == "0" and p.text("button.run") == "Run")
+    assert p.page.is_visible(".notice")
 
 
 def test_hostile_names_are_text(opened):

@@ -31,8 +31,8 @@ def _source(name: str) -> str:
 class Explorer(anywidget.AnyWidget):
     """The panel: switches on the left, what they do on the right, the command line underneath.
 
-    ``Explorer()`` shows the embedded model on this computer's CPU; ``Explorer(model, machine)`` another model (with
-    weights or a header alone) and a described machine. ``.settings`` and ``.plan`` follow the switches;
+    ``Explorer()`` shows the embedded model on this computer's CPU; ``Explorer(model, machine)`` another Model (or the
+    path of one; a header alone will do) and a described Machine. ``.settings`` and ``.plan`` follow the switches;
     ``.settings = "-ub 512 -rtr"`` (or a Settings) moves the switches. ``.run()``, ``.stop()`` and ``.runs`` are the
     buttons and what they measured. ``.svg()`` is the panel as a picture. ``.close()`` ends everything.
     """
@@ -169,9 +169,10 @@ class Explorer(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End the threads, then the widget. A closed panel stays closed."""
-        self._panel.jobs.close()
-        self._ticker.close()
-        super().close()
+        if "_ticker" in self.__dict__:  # not where the constructor failed
+            self._panel.jobs.close()
+            self._ticker.close()
+            super().close()
 
     # ---------- pages that run no code
 

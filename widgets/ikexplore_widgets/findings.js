@@ -32,7 +32,6 @@ export default function (host, shared) {
     update(changed) {
       if (!changed.has('findings')) return;
       const {items} = state.findings;
-      host.hidden = false;
       list.replaceChildren(
         ...(items.length ? items : [{level: 0, text: 'Nothing to remark on these settings.'}]).map((item, i) =>
           h(

@@ -263,3 +263,17 @@ export function paint(g, device, colours) {
   t.stroke();
   return g.createPattern(tile, 'repeat');
 }
+
+/** Black or white, whichever reads better on a colour that lies over a ground with this strength. */
+export function inkOn(g, colour, strength, ground) {
+  const parts = value => {
+    g.fillStyle = '#888888';
+    g.fillStyle = value; // a canvas answers with #rrggbb, or rgba() where the colour is not solid
+    const hex = /^#(..)(..)(..)$/.exec(g.fillStyle);
+    return hex ? hex.slice(1).map(h => parseInt(h, 16)) : [136, 136, 136];
+  };
+  const over = parts(colour),
+    under = parts(ground);
+  const light = over.map((c, i) => ((c * strength + under[i] * (1 - strength)) / 255) ** 2.2);
+  return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.2 ? '#1b1d20' : '#ffffff';
+}

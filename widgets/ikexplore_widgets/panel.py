@@ -65,6 +65,8 @@ class Panel:
         self._made: dict[tuple[str, str], Any] = {}  # re-quantized models, the latest few
         self._planned: tuple[Any, ...] | None = None
         self.plan: Any = None
+        if isinstance(model, (str, Path)):
+            model = engine.open(str(model))
         if model is None:
             self._models["demo"] = ("embedded demo", engine.demo())
         else:

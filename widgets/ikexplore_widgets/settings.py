@@ -176,7 +176,7 @@ def _elements(panel: Panel) -> list[int]:
 
 def _profile(panel: Panel) -> dict[str, Any]:
     row = _plain(panel, "profile", "select", "Engine", panel.base.profile, choices=[[p, p] for p in PROFILES],
-                 effect="ik_llama.cpp of that month: its flags and defaults")
+                 effect="flags and defaults of that month")
     return {**row, "locked": False, "changed": panel.pinned is not None and panel.pinned.settings.profile != panel.base.profile}
 
 

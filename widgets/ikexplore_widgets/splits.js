@@ -1,7 +1,7 @@
 // The graph as it is cut into splits: a lane per device, a block per split, under it what each split copies in.
 
 export default function (host, shared) {
-  const {h, text, attr, num, mib, gib, swatch, canvas, veil, paint} = shared.kit,
+  const {h, attr, num, mib, gib, swatch, canvas, veil, paint, hue, inkOn} = shared.kit,
     {state, axis, tip, colours, redraw} = shared;
   let graph = 'pp',
     dragging = null;
@@ -225,9 +225,7 @@ export default function (host, shared) {
   }
   function caption(g, now, i, x, ww, near, P, device, borrowed) {
     if (!near || ww < 40 || borrowed) return;
-    const dark = shared.root.dataset.theme === 'dark',
-      pale = device.host || /[245]$/.test(device.name);
-    g.fillStyle = device.host ? (dark ? '#fff' : '#1b1d20') : pale || dark ? '#1b1d20' : '#fff';
+    g.fillStyle = inkOn(g, colours(hue(device).name), device.sim ? 0.7 : 1, colours('--bg'));
     g.textAlign = 'left';
     const label = now.name[i].replace('ffn_moe_', '').replace('gate_par', 'up\u00b7gate');
     if (g.measureText(label).width < ww - 8) g.fillText(label, Math.max(x, 0) + 5, now.d[i] * P + 11);
@@ -374,7 +372,6 @@ export default function (host, shared) {
       'aria-label',
       `${now.d.length} splits over ${devices().length} devices; ${gib(weights)} GiB of weights and ${gib(acts)} GiB of activations copied. Arrow keys move, plus and minus zoom.`,
     );
-    text(lanes, '');
   }
   return {
     update(changed) {

@@ -16,10 +16,7 @@ export default function (host, shared) {
     heads = [],
     limits = [0, 0],
     down = null;
-  const pitch = () =>
-    map.clientWidth > 900 || state.about.roles.length > 18
-      ? Math.max(10, Math.min(14, Math.round(230 / state.about.roles.length)))
-      : 12;
+  const pitch = () => (map.clientWidth > 900 && state.about.roles.length <= 16 ? 14 : 12);
   const moves = () => state.memory.devices.length > 1;
 
   function index() {

@@ -132,7 +132,7 @@ export default function (host, shared) {
             'text',
             {
               x: Math.max(left + 14, Math.min(W - right - 18, x(last[0]))),
-              y: y(last[column]) + dy,
+              y: Math.max(top + 8, Math.min(H - bottom - 4, y(last[column]) + dy)),
               'text-anchor': 'middle',
               class: cls,
             },

@@ -26,8 +26,6 @@ def state(panel: Panel) -> dict[str, Any]:
                     "note": "stopped early" if run.state == "stopped" else "",
                     "rows": [[n, pp, tg, round(s_pp, 3), round(s_tg, 3)] for n, pp, tg, s_pp, s_tg in run.rows]})
     busy = panel.running is not None and panel.running.key == key
-    note = "against N_KV, tokens in the cache"
-    if panel.machine.gpus:
-        note += "; timed on this CPU, GPUs are drawn only"
+    note = "against N_KV; timed on this CPU, not on GPUs" if panel.machine.gpus else "against N_KV, tokens in the cache"
     return {"ctx": reach, "runs": out, "live": live, "note": note,
             "empty": "running" if busy else "not measured with these settings"}
