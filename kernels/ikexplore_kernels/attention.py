@@ -38,19 +38,17 @@ def _values(q, v, stride, size, count, out):
 
 
 @inner
-def _column(s, seen, scale, state, c, p):
-    """Softmax of one column: scores at s (16 per 64 TILE bytes); its maximum and sum at ``state`` are carried;
-    p[kv, TILE] is written.
+def _column(s, seen, scale, state):
+    """Softmax of one column in place: its 64 scores are 16 each 64 TILE bytes from s on, of which ``seen`` count.
 
-    Returns the factor for what was summed before.
+    Maximum and sum at ``state`` are carried on. Returns the factor for what was summed before.
     """
     best = splat_f32x16(np.float32(-np.inf))
     for g in range(4):
         x = load_f32x16(s, g * 64 * TILE) * scale
         store_f32x16(s, g * 64 * TILE, x)
         if seen < 16 * g + 16:
-            for l in range(max(0, seen - 16 * g), 16):
-                put_f32(s, g * 64 * TILE + 4 * l, np.float32(-np.inf))
+            _fill_lanes(s + g * 64 * TILE, seen - 16 * g, np.float32(-np.inf))
             x = load_f32x16(s, g * 64 * TILE)
         best = vmax(best, x)
     old = get_f32(state, 0)
@@ -59,16 +57,18 @@ def _column(s, seen, scale, state, c, p):
     put_f32(state, 0, new)
     added = splat_f32x16(np.float32(0))
     for g in range(4):
-        e = vexp(load_f32x16(s, g * 64 * TILE) - new)
-        store_f32x16(s, g * 64 * TILE, e)
-        for l in range(16):
-            at = g * 64 * TILE + 4 * l
-            value = get_f32(s, at) if 16 * g + l < seen else np.float32(0)
-            put_f32(s, at, value)
-            put_f32(p, ((g * 16 + l) * TILE + c) * 4, value)
+        store_f32x16(s, g * 64 * TILE, vexp(load_f32x16(s, g * 64 * TILE) - new))
+        if seen < 16 * g + 16:
+            _fill_lanes(s + g * 64 * TILE, seen - 16 * g, np.float32(0))
         added = added + load_f32x16(s, g * 64 * TILE)
     put_f32(state, 4, get_f32(state, 4) * factor + vsum(added))
     return factor
+
+
+@inner
+def _fill_lanes(s, first, value):
+    for l in range(max(0, first), 16):
+        put_f32(s, 4 * l, value)
 
 
 @inner
@@ -82,13 +82,13 @@ def _scores(keys, size, x, s):
 
 
 @inner
-def _accumulate(values, size, count, p, factors, o):
-    """o [size / 16, TILE, 16] = o * factor + p^T values."""
+def _accumulate(values, size, count, s, factors, o):
+    """o [size / 16, TILE, 16] = o * factor + weights . values; the weights are where the scores were."""
     like = tile(splat_f32x16(np.float32(0)))
     for i in range(0, size, 16):
         f = tile_scaled(like, o + i * 4 * TILE, factors)
         for r in range(count):
-            f = tile_fma(f, load_f32x16(values, (r * size + i) * 4), p + r * 4 * TILE)
+            f = tile_fma64(f, load_f32x16(values, (r * size + i) * 4), s + (r >> 4) * 64 * TILE + (r & 15) * 4)
         store_tuple(f, o + i * 4 * TILE)
 
 
@@ -131,8 +131,7 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     keys = arg(record, 19) + thread * arg(record, 20)
     values = keys + size * BLOCK * 4
     s = values + size_v * BLOCK * 4
-    p = s + BLOCK * TILE * 4
-    x = p + BLOCK * TILE * 4
+    x = s + BLOCK * TILE * 4
     o = x + tiles * size * TILE * 4
     state = o + tiles * size_v * TILE * 4
     factors = state + tiles * TILE * 8
@@ -152,16 +151,16 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
                 seen = max(0, min(BLOCK, past + t0 + use // group + 1 - kv))
                 factor = np.float32(1)
                 if seen > 0:
-                    factor = _column(s + c * 64, seen, argf(record, 17), state + 8 * (t * TILE + c), c, p)
+                    factor = _column(s + c * 64, seen, argf(record, 17), state + 8 * (t * TILE + c))
                 else:
-                    for r in range(count):
-                        put_f32(p, (r * TILE + c) * 4, np.float32(0))
+                    for g in range(4):
+                        store_f32x16(s, (g * TILE + c) * 64, splat_f32x16(np.float32(0)))
                 put_f32(factors, 4 * c, factor)
-            _accumulate(values, size_v, count, p, factors, o + t * size_v * TILE * 4)
+            _accumulate(values, size_v, count, s, factors, o + t * size_v * TILE * 4)
     _results(record, head, t0, columns, group, state, o)
 
 
 def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:
     """Bytes of scratch per thread for head sizes and columns (tokens of a block x heads of a group)."""
     tiles = -(-columns // TILE)
-    return 4 * (BLOCK * (size + size_v + 2 * TILE) + tiles * TILE * (size + size_v + 2) + TILE)
+    return 4 * (BLOCK * (size + size_v + TILE) + tiles * TILE * (size + size_v + 2) + TILE)

@@ -26,11 +26,11 @@ def _pack(b, like, items):
     return out
 
 
-def _columns(b, count, address, vec):
-    """Broadcast of the 4 bytes at address + 4 c, for each column c."""
+def _columns(b, count, address, vec, step=4):
+    """Broadcast of the 4 bytes at address + step c, for each column c."""
     out = []
     for c in range(count):
-        at = b.add(address, ir.Constant(address.type, 4 * c))
+        at = b.add(address, ir.Constant(address.type, step * c))
         out.append(_splat(b, vec, b.load(b.inttoptr(at, vec.ir.element.as_pointer()), align=4)))
     return out
 
@@ -81,6 +81,15 @@ def tile_fma(typingctx, facc, w, x):
     """facc[c] += w * the float32 at x + 4 c."""
     def codegen(context, b, sig, args):
         xs = _columns(b, facc.count, args[2], f32x16)
+        return _pack(b, args[0].type, [_emit_fma(b, args[1], v, f) for f, v in zip(_each(b, args[0]), xs)])
+    return facc(facc, w, types.int64), codegen
+
+
+@intrinsic
+def tile_fma64(typingctx, facc, w, x):
+    """facc[c] += w * the float32 at x + 64 c."""
+    def codegen(context, b, sig, args):
+        xs = _columns(b, facc.count, args[2], f32x16, 64)
         return _pack(b, args[0].type, [_emit_fma(b, args[1], v, f) for f, v in zip(_each(b, args[0]), xs)])
     return facc(facc, w, types.int64), codegen
 
