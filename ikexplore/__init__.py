@@ -16,7 +16,7 @@ _HOME = {
     "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
-    "sweep": "run", "Sweep": "run", "requantized": "run",
+    "sweep": "run", "Sweep": "run", "requantized": "run", "quantize": "run", "Recipe": "run",
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",
 }

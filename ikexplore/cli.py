@@ -86,6 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     perplexity.add_argument("text", nargs="?", metavar="TEXT", help="a text file (default: the embedded held-out text)")
     perplexity.add_argument("--ctx", type=int, default=512, metavar="N", help="tokens per chunk (default: %(default)s)")
 
+    quantize = add("quantize", _quantize, "write a model in another quant type, tensor by tensor")
+    quantize.add_argument("model", metavar="IN", help="a GGUF file")
+    quantize.add_argument("out", metavar="OUT", help="the file to write; it appears when it is complete")
+    quantize.add_argument("type", metavar="TYPE", help="quant type of what no rule names, as in q4_k or iq4_ks")
+    quantize.add_argument("--custom-q", default="", metavar="RULES", help="regex=type,regex=type; the first match wins")
+    quantize.add_argument("--pure", action="store_true", help="TYPE for the output and the embedding too")
+    quantize.add_argument("--output-tensor-type", metavar="TYPE", help="type of the output matrix")
+    quantize.add_argument("--token-embedding-type", metavar="TYPE", help="type of the token embedding")
+    quantize.add_argument("--imatrix", metavar="PATH", help="importance of columns, as llama-imatrix writes it (.dat)")
+    quantize.add_argument("--repack", action="store_true", help="interleave rows (_R4, _R8) in the file")
+    quantize.add_argument("--repack-pattern", metavar="REGEXES", help="only tensors whose name one of these finds")
+    quantize.add_argument("--dry-run", action="store_true", help="print types and sizes, write nothing")
+
     detect = add("detect", _detect, "print what this machine is")
     detect.add_argument("--save", metavar="RIG", help="write it as a rig file")
 
@@ -210,6 +223,43 @@ def _perplexity(options: argparse.Namespace) -> int:
         f"perplexity {found.value:.4f} +/- {found.error:.4f} over {_count(found.chunks)} chunks of {options.ctx} tokens"
     )
     return DONE
+
+
+def _quantize(options: argparse.Namespace) -> int:
+    """A line a tensor, then the sum; an interrupted run leaves no file."""
+    from .run.quantize import load_imatrix, quantize
+    from .run.recipe import Recipe, parse_rules
+
+    _no_flags(options)
+    recipe = Recipe(options.type.lower(), parse_rules(options.custom_q), options.pure, options.output_tensor_type,
+                    options.token_embedding_type)
+    imatrix = load_imatrix(options.imatrix) if options.imatrix else None
+    bar = _Bar() if sys.stderr.isatty() and not options.dry_run else None
+    try:
+        done = quantize(_model(options), options.out, recipe, imatrix, repack=options.repack,
+                        repack_pattern=options.repack_pattern, dry_run=options.dry_run, on_progress=bar)
+    finally:
+        if bar:
+            bar.close()
+    print(done.to_text())
+    return DONE
+
+
+class _Bar:
+    """Weights done, on stderr."""
+
+    def __init__(self) -> None:
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(unit=" weights", unit_scale=True, leave=False)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.bar.total = event["total"]
+        self.bar.set_postfix_str(event["text"], refresh=False)
+        self.bar.update(event["done"] - self.bar.n)
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 def _count(chunks: Any) -> int:
