@@ -54,8 +54,10 @@ class Quantized:
 
     def to_text(self) -> str:
         """A line a tensor and the sum."""
-        lines = [f"{s.name:40} {'x'.join(map(str, s.shape)):>20}  {s.old:>8} -> {s.new:10} {s.new_bytes / 2**20:9.2f} MiB  {s.why}"
-                 for s in self.steps]
+        lines = []
+        for s in self.steps:
+            shape = "x".join(map(str, s.shape))
+            lines.append(f"{s.name:40} {shape:>20}  {s.old:>8} -> {s.new:10} {s.new_bytes / 2**20:9.2f} MiB  {s.why}")
         old = sum(s.old_bytes for s in self.steps)
         return "\n".join([*lines, f"{old / 2**20:.2f} MiB -> {self.nbytes / 2**20:.2f} MiB, {self.bpw:.3f} bits per weight"])
 
