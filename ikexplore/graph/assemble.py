@@ -50,7 +50,8 @@ def _columns(t: Template, width: int) -> _Columns:
 def _absolute(codes: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """References of a template, for each of its places: int32 [places, *codes.shape]."""
     base = starts.reshape(-1, *(1,) * codes.ndim).astype(np.int32)
-    inside = np.where(codes >= 0, codes + base, np.where(codes == PREVIOUS, base - 1, NONE))
+    before = np.where(codes == NONE, NONE, base - 1 + (codes - PREVIOUS))
+    inside = np.where(codes >= 0, codes + base, before)
     return np.where(codes <= GLOBAL, GLOBAL - codes, inside)
 
 
@@ -117,7 +118,15 @@ def assemble(
     of = tensor[held]
     type_id[held], ne[held], nb[held] = weights.type_id[of], weights.ne[of], weights.nb[of]
 
+    late = [
+        (start + row, column, start + source)
+        for number, template in enumerate(templates)
+        for row, column, source in template.late
+        for start in starts[order == number].tolist()
+    ]
     leafs, nodes = fast(depth_first, total)(srcs, op_id, np.concatenate(roots))
+    for row, column, source in late:  # sources that were found after the order was fixed
+        srcs[row, column] = source
     kept = np.concatenate([leafs, nodes])
     place = np.full(total + 1, NONE, np.int32)  # the last entry is what -1 reads: -1 again
     place[kept] = np.arange(len(kept), dtype=np.int32)

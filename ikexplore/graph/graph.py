@@ -4,6 +4,7 @@ One row is one tensor. The integer columns are what passes work on; the columns 
 ``params``) are made when first asked for. ``graph[i]`` is a view of one row.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ import numpy as np
 from .ops import OPS, VIEW_OPS
 from .types import type_name
 
+#: a layer's number in the names of what one GPU of several computes: {il+1000}, {il*1000+1}
+_NUMBER = re.compile(r"\{il(?:\*(\d+))?\+(\d+)\}")
 _IS_VIEW_OP = np.array([op in VIEW_OPS for op in OPS])
 
 
@@ -92,8 +95,10 @@ class Graph:
             pattern = patterns[label]
             if "{" in pattern:
                 pattern = pattern.replace("{il}", str(layer)).replace("{node}", str(row - self.n_leafs))
-                if "{src0}" in pattern:
-                    pattern = pattern.replace("{src0}", names[source])
+                if "{" in pattern:
+                    for found in _NUMBER.finditer(pattern):
+                        pattern = pattern.replace(found[0], str(layer * int(found[1] or 1) + int(found[2])))
+                    pattern = pattern.replace("{row}", str(row)).replace("{src0}", names[source])
             names.append(pattern)
         return names
 
@@ -101,6 +106,13 @@ class Graph:
     def is_view_op(self) -> np.ndarray:
         """bool per row: the op only looks at memory."""
         return _IS_VIEW_OP[self.op_id]
+
+    @cached_property
+    def rows_by_op(self) -> dict[int, np.ndarray]:
+        """Rows of each op that the graph has, in order, by its number."""
+        order = np.argsort(self.op_id, kind="stable")
+        kinds, first = np.unique(self.op_id[order], return_index=True)
+        return dict(zip(kinds.tolist(), np.split(order, first[1:])))
 
     @cached_property
     def _kv_stride(self) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 A ``Template`` offers ggml's constructors (``mul_mat``, ``rope``, ``view`` ...). Each returns a ``Ref`` with shape and
 strides; ``expand`` marks the roots from which the reference expands its graph, in its order. References:
-``Ref.row`` >= 0 is a row of the same template, PREVIOUS the last row of the template before (a layer's input),
-and GLOBAL - n row n of the first template of the graph (inputs and masks).
+``Ref.row`` >= 0 is a row of the same template, PREVIOUS - n the n-th row before the last one of the template before
+(PREVIOUS: a layer's input), and GLOBAL - n row n of the first template of the graph (inputs and masks).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from .types import BLOCK_BYTES, F32, I32, contiguous, row_size
 
 NONE = -1
 PREVIOUS = -2
-GLOBAL = -10  # GLOBAL - n is row n of the first template
+GLOBAL = -(1 << 24)  # GLOBAL - n is row n of the first template
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Ref:
     root: int = NONE  #: row of the tensor whose memory it looks into
     offs: int = 0  #: bytes from the beginning of that memory
     kv_stride: int = 0  #: bytes of ``offs`` per cache cell before the first one written
+
+    def as_previous(self, length: int) -> "Ref":
+        """The same tensor, seen from the template after its own, which has ``length`` rows."""
+        before = PREVIOUS - (length - 1)
+        root = before + self.root if self.root >= 0 else self.root
+        return Ref(before + self.row, self.type, self.ne, self.nb, root, self.offs, self.kv_stride)
 
     def as_global(self) -> "Ref":
         """The same tensor of the first template, seen from another template."""
@@ -50,6 +57,8 @@ class Template:
         self.role: list[str | None] = []  #: under which assembly finds a weight
         self.label: list[tuple[str, dict[str, Any]]] = []
         self.roots: list[int] = []
+        self.late: list[tuple[int, int, int]] = []  #: (row, column of ``src``, source) set when the order is known
+        self._visited: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.op)
@@ -100,8 +109,14 @@ class Template:
         return "" if name == "node_{node}" else name
 
     def expand(self, ref: Ref) -> None:
-        """ggml_build_forward_expand: this tensor and all it needs are in the graph from here on."""
+        """ggml_build_forward_expand: this tensor and all it needs are in the graph, and have names, from here on."""
         self.roots.append(ref.row)
+        open_rows = [ref.row]
+        while open_rows:
+            row = open_rows.pop()
+            if row >= 0 and row not in self._visited:
+                self._visited.add(row)
+                open_rows += self.src[row]
 
     # --- leafs ----------------------------------------------------------------------------------------------------
 
@@ -109,9 +124,16 @@ class Template:
         """A weight of the model; assembly finds it as ``role``, such as ``blk.{il}.attn_q.weight``."""
         return self._row("NONE", type_number, shape, name=name, role=role)
 
-    def leaf(self, name: str, type_number: int, ne: tuple[int, ...]) -> Ref:
-        """A tensor with memory of its own that is no weight: a layer's KV cache."""
-        return self._row("NONE", type_number, ne, name=name)
+    def leaf(self, name: str, type_number: int, ne: tuple[int, ...], gpu: int | None = None) -> Ref:
+        """A tensor with memory of its own that is no weight: a layer's KV cache, or the part that ``gpu`` holds."""
+        ref = self._row("NONE", type_number, ne, name=name)
+        if gpu is not None:
+            self.label[ref.row][1]["gpu"] = gpu
+        return ref
+
+    def scratch(self, like: Ref) -> Ref:
+        """ggml_dup_tensor: a tensor without memory yet and without an op, that a REDUCE will fill."""
+        return self._row("NONE", like.type, like.ne, name="leaf_{row}", scratch=True)
 
     def input(self, name: str, type_number: int, ne: tuple[int, ...]) -> Ref:
         """A graph input, filled before each evaluation."""
@@ -148,15 +170,16 @@ class Template:
         return self._row("TRANSPOSE", a.type, ne, (a,), nb=nb, view=a, name=f"{self._base(a)} (transposed)")
 
     def _base(self, a: Ref) -> str:
-        return self.name_of(a) if a.row >= 0 else ""
+        """The name of a first source at this time; that of an unnamed one is known once it is expanded."""
+        if a.row < 0:
+            return ""
+        return self.name_of(a) or ("{src0}" if a.row in self._visited else "")
 
     # --- copying --------------------------------------------------------------------------------------------------
 
     def cpy(self, a: Ref, b: Ref) -> Ref:
         """ggml_cpy: writes ``a`` into the memory of ``b`` and is a view of it."""
-        source = self.label[a.row][0] if a.row >= 0 else ""
-        source = "{src0}" if source == "node_{node}" else source
-        name = f"{self._base(b)} (copy of {source})"
+        name = f"{self._base(b)} (copy of {self._base(a)})"
         return self._row("CPY", b.type, b.ne, (a, b), nb=b.nb, view=b, name=name)
 
     def cast(self, a: Ref, type_number: int) -> Ref:
@@ -170,9 +193,23 @@ class Template:
 
     # --- computing ------------------------------------------------------------------------------------------------
 
+    def reduce(self, parts: Sequence[Ref | None], idle: Sequence[tuple[int, Ref]] = ()) -> Ref:
+        """ggml_reduce: adds up what each GPU has, in the memory of the last part; every GPU has the sum then.
+
+        idle: (GPU, ``scratch``) of GPUs that have no part but read the sum.
+        """
+        last = next(part for part in reversed(parts) if part is not None)
+        ref = self._row("REDUCE", last.type, last.ne, tuple(parts), nb=last.nb, view=last)
+        self.late += [(ref.row, gpu, scratch.row) for gpu, scratch in idle]
+        return ref
+
     def like(self, op: str, a: Ref, *others: Ref | None, **params: Any) -> Ref:
         """An op whose result has the type and shape of its first source, without gaps."""
         return self._row(op, a.type, a.ne, (a, *others), **params)
+
+    def norm(self, a: Ref, weight: Ref, **params: Any) -> Ref:
+        """ggml_fused_rms_norm: f32, whatever the type of ``a``."""
+        return self._row("FUSED_RMS_NORM", F32, a.ne, (a, weight), **params)
 
     def get_rows(self, a: Ref, rows: Ref) -> Ref:
         type_number = I32 if a.type == I32 else F32

@@ -3,6 +3,8 @@
 The facts themselves are the one table of ``ikexplore.gguf.types``.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..errors import ModelError
@@ -43,6 +45,7 @@ def row_size(type_number: int, columns: int) -> int:
     return info.row_meta + columns * info.block_bytes // info.block
 
 
+@lru_cache(maxsize=4096)
 def contiguous(type_number: int, ne: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Byte strides of a tensor with nothing between its rows (ggml_new_tensor)."""
     row = row_size(type_number, ne[0])

@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,11 @@ def _escape(found: re.Match[str]) -> str:
     return "\r" if final in _MOVES else " " if final == "C" else ""
 
 
+def has(text: str, words: Iterable[str]) -> bool:
+    """Whether one of the words is in the text; plain searches are faster than one pattern of many words."""
+    return any(map(text.__contains__, words))
+
+
 def clean(line: str) -> list[str]:
     """The pieces of one line that a terminal would have shown apart, stripped, without quote marks and prefixes."""
     if not line.isprintable():
@@ -124,8 +130,8 @@ def clean(line: str) -> list[str]:
 
 def _bare(text: str) -> str:
     text = text.strip()
-    while text[:1] == ">":
-        text = text[1:].lstrip()
+    if text[:1] == ">":
+        text = text.lstrip("> \t")
     if "[0m" in text or "[m" in text:
         text = _BARE.sub("", text).strip()
     first = text[:1]
@@ -133,7 +139,7 @@ def _bare(text: str) -> str:
     if first.isdigit() or first == "[" or text[3:4] == " " or " | " in text[:70]:
         found = _PREFIX.match(text)
         if found and found.end():
-            text = text[found.end() :].lstrip()
+            text = text[found.end() :].lstrip("> \t")
     return text
 
 
@@ -161,7 +167,9 @@ class Glue:
                         cuts.append(start)
                     break
             at = text.find(":", at + 1)
+        if at >= 0 and cuts:
+            cuts.append(at)  # more than anybody glues: the rest is a piece that no rule will know
         if not cuts:
             return [text]
         edges = [0, *cuts, len(text)]
-        return [part for a, b in zip(edges, edges[1:]) if (part := text[a:b].strip())]
+        return [part for a, b in pairwise(edges) if (part := text[a:b].strip())]

@@ -8,7 +8,8 @@ from ..settings.line import is_program
 MAX_LINES, MAX_CHARS = 400, 60_000
 _PROMPT = re.compile(
     r"(?:\([\w.-]{1,60}\) ?)?(?:PS(?: ?[A-Za-z]:[^>\n]{0,200}| ?[^>\s]{0,200})?> *|[A-Za-z]:\\[^>\n]{0,200}> *|"
-    r"[^\s$#%❯➜`]{0,120}[$%❯➜] +|[^\s$#%❯➜`]{1,120}# +|[$❯➜%](?=[\w./~])|\[[^\]\n]{0,120}\][$#] *|`{1,3}|[-*•] +|\d{1,2}[.)] +|[Cc]ommand: *)"
+    r"[^\s$#%❯➜`]{0,120}[$%❯➜] +|[^\s$#%❯➜`]{1,120}# +|[$❯➜%](?=[\w./~])|"
+    r"\[[^\]\n]{0,120}\][$#] *|`{1,3}|[-*•] +|\d{1,2}[.)] +|[Cc]ommand: *)"
 )
 _ASSIGN = re.compile(r"(?:\$env:)?[A-Za-z_]\w{0,60}=\S*")
 _VARIABLE = re.compile(r"(?:export +|set +|local +)?\$?([A-Za-z_]\w{0,60})(?: = |=)(.{1,4000})")
@@ -17,10 +18,11 @@ _FLAG = re.compile(r"-{1,2}[A-Za-z]|[–—][A-Za-z]")
 _CRASHED = re.compile(r"\(core dumped\)\s+(?=\S)")
 _INLINE = re.compile(r"`{1,2}([^`]{12,8000})`{1,2}")
 _CONTINUED = ("\\", "`", "^")
-_WRAPPERS = frozenset(
-    "numactl sudo nice taskset time env ionice nohup chrt stdbuf gdb perf exec start timeout export set cmd docker podman run "
-    "nsys profile strace doas command watch catchsegv valgrind proxychains & --".split()
-)
+_WRAPPERS = frozenset((
+    "numactl", "sudo", "nice", "taskset", "time", "env", "ionice", "nohup", "chrt", "stdbuf", "gdb", "perf", "exec", "start",
+    "timeout", "export", "set", "cmd", "docker", "podman", "run", "nsys", "profile", "strace", "doas", "command", "watch",
+    "catchsegv", "valgrind", "proxychains", "&", "--",
+))  # fmt: skip
 #: queries that run nothing
 _QUERIES = frozenset(("--version", "--help", "-h", "--usage", "--list-devices"))
 
@@ -109,17 +111,21 @@ class Collector:
         return True
 
     def _wants(self, text: str) -> bool:
-        if not text or text[:3] in ("```", "~~~") or text.startswith("</"):
+        if text[:3] in ("```", "~~~") or text.startswith("</"):
             return False
-        last = self.lines[-1]
-        if last.endswith(_CONTINUED) or self.quotes:
-            return True
-        return bool(_FLAG.match(text)) and not text.startswith("---")
+        last, gap = self.lines[-1], False
+        if not last and len(self.lines) > 1:  # pastes with a blank line after every line
+            last, gap = self.lines[-2], True
+        goes_on = last.endswith(_CONTINUED) or bool(self.quotes)
+        if not text:
+            return goes_on and not gap
+        flag = bool(_FLAG.match(text)) and not text.startswith("---")
+        return flag or (goes_on and (not gap or begin(text) is not None))
 
     @property
     def text(self) -> str:
         """The command as pasted."""
-        return "\n".join(self.lines)
+        return "\n".join(text for text in self.lines if text)
 
 
 def _open_quotes(text: str) -> int:

@@ -7,7 +7,9 @@ from .numbers import value, whole
 from .startup import failure
 from .state import CONTEXT, HOLD, KNOWN, LOAD, TENSORS, UNKNOWN, State
 
-_LOADED = re.compile(r"loaded meta data with (\d{1,9}) key-value pairs and (\d{1,9}) tensors from (.*) \(version [^()]*(?:\([^()]*\))?\)")
+_LOADED = re.compile(
+    r"loaded meta data with (\d{1,9}) key-value pairs and (\d{1,9}) tensors from (.*) \(version [^()]*(?:\([^()]*\))?\)"
+)
 _TYPE = re.compile(r"- type +(\S{1,40}): +(\d{1,9}) tensors")
 _FILES = re.compile(r"(?:additional (\d{1,6}) GGUFs|loading additional (\d{1,6}) GGUFs)")
 _FOUND = re.compile(r"[Ff]ound (\d{1,4}) (\w+) devices")
@@ -188,7 +190,7 @@ def system_info(state: State, text: str) -> int:
 
 def event(state: State, text: str) -> int:
     """A server's line ``INFO [ function] message | name=value ...``; timing lines are read elsewhere."""
-    found = _EVENT.match(text)
+    found = _EVENT.match(text) if "] " in text[:60] else None
     if not found:
         return UNKNOWN
     level, function, message, rest = found.groups()

@@ -8,25 +8,21 @@ from typing import Any
 from . import loader, results, startup, tables
 from .clean import clean, lines_of
 from .commands import Collector, Variables, begin, is_query, starts
-from .rules import GLUED, RULES, starts_log
+from .rules import GLUED, RULES, keyed, starts_log
 from .run import Run, Runs
 from .settle import settle
 from .state import COMMAND, HOLD, KNOWN, TENSORS, UNKNOWN, State
+from .unwrap import begins, unwrapped
 
-_POST = re.compile(r"👤 |\*\*[\w-]{1,60}\*\* (?:commented|replied|submitted|closed|reviewed) ")
+_POST = re.compile(r"\*\*[\w-]{1,60}\*\* (?:commented|replied|submitted|closed|reviewed) ")
 _TAG = re.compile(r"(?:</?(?:details|summary|code|pre|br|b|p|div|sub|sup)\b[^<>]{0,200}>\s{0,9})+", re.I)
 _SUMMARY = re.compile(r"<summary>(.{1,400}?)(?:</summary>|$)", re.I)
 _HEADING = re.compile(r"(?:#{1,6} |\*\*)(.{1,400})")
 _DECORATION = re.compile(r"(?:`{3,}|~{3,}) ?[\w+-]{0,20}|[-*_=.#~ |+]{3,}|[-=._*#]{1,2}")
 _PEER = re.compile(r"(?:\.{0,200} *Failed to enable peer access from \d{1,3} to \d{1,3}: peer access is not supported between "
                    r"these two devices)+\.{0,200}")  # fmt: skip
-_KEYED = re.compile(
-    r"buffer size|graph (?:nodes|splits) |KV self size|tokens per second|time =|buffer type overrid|=== Repacked|system_info|"
-    r"Final estimate|compute capability|Device \d|Layer +\d|Memory (?:required|available)|offload policy|n_kv_max|n_copies|"
-    r"version: \d|build[:=]|build =|seconds per pass|size per device|Computed blk|tg_(?:start|end) for|using device|"
-    r"offloaded \d|uma: \d|_EXPERTS|^\d"
-)
-_SWEEP_MARK = re.compile(r"=+ tg_(?:start|end) for n_kv = \d{1,9}")
+#: lines that one line of a program may be wrapped into, where the terminal's width is not known
+MAX_HELD = 3
 #: rows glued into one line that are taken apart
 MAX_GLUED = 64
 #: lines of one JSON value printed over several lines
@@ -47,47 +43,56 @@ class Reader:
         self.fenced = False
         self.on_row = on_row
         self.table: tables.Table | None = None
-        self.held: tuple[int, str] | None = None
+        #: lines that may go on in the next one: number, line, text so far
+        self.held: list[tuple[int, str, str]] = []
         self.command: Collector | None = None
         self.filled: dict[int, str] = {}
         self.variables = Variables()
         self.json: list[tuple[int, str]] = []
         self.depth = 0
 
-    def feed(self, line: str) -> None:
-        """The next line, without its line end."""
-        state = self.state
-        state.no += 1
-        self.line = line = line.strip("\r\n")
+    def feed(self, line: str, physical: int = 1) -> None:
+        """The next line, without its line end; ``physical``: how many lines of the paste it was before it was unwrapped."""
+        self.state.no += physical
+        line = line.strip("\r\n")
         pieces = clean(line)
         if self.command is not None:
-            if len(pieces) == 1 and not starts_log(pieces[0]) and self.command.takes(state.no, pieces[0], line):
+            if len(pieces) == 1 and not starts_log(pieces[0]) and self.command.takes(self.state.no, pieces[0], line):
                 return
             self._end_command()
         if self.json:
             if len(pieces) == 1 and self._json_goes_on(pieces[0]):
                 return
             self._end_json()
-        if self.held is not None and self._joined(pieces):
+        if self.held and self._joined(line, pieces):
             return
-        if len(pieces) == 1 and self._plain(pieces[0]):
-            return
+        if len(pieces) > 1 or not self._plain(pieces[0]):
+            self._read(line, pieces)
+
+    def _read(self, line: str, pieces: list[str]) -> None:
+        """One line, in its pieces; what no rule knows goes to the unread lines of the run or to those around it."""
+        state, self.line = self.state, line
         known, unknown = False, []
         last = len(pieces) - 1
         for i, piece in enumerate(pieces):
             for part in GLUED.split(piece) if ":" in piece else (piece,):
                 found = self._piece(part)
-                if found == HOLD and i == last and not known:
-                    self.held = (state.no, part)
+                if found == HOLD and i == last and not known and not state.forced:
+                    self.held = [(state.no, line, part)]
                     return
                 if found == KNOWN:
                     known = True
                 elif part and not _is_decoration(part):
                     unknown.append(part)
-        self._account(line, known, unknown)
+        if known and unknown and state.cur is not None:
+            state.cur.unread.extend((state.no, part) for part in unknown)
+        elif unknown and not known:
+            state.pending.append((state.no, line))
 
     def _plain(self, text: str) -> bool:
-        """The short way for most lines: a known function with one colon, or an overridden tensor."""
+        """The short way for most lines: a row, a known function with one colon, an overridden tensor."""
+        if text[:1] == "|":
+            return self._table_line(text) == KNOWN
         head, colon, rest = text.partition(":")
         if not colon:
             return text[:7] == "Tensor " and startup.override(self.state, text) == KNOWN
@@ -108,7 +113,7 @@ class Reader:
             self._end_command()
         if self.json:
             self._end_json()
-        if self.held is not None:
+        if self.held:
             self._release()
         state.close()
         for run, marks, inherited in zip(state.runs, state.all_marks, state.inherited):
@@ -140,17 +145,17 @@ class Reader:
     def _other(self, text: str) -> int:
         """A line without a function's name in front."""
         state = self.state
-        if _KEYED.search(text) and (found := self._keyed(text)):
+        if found := keyed(state, text):
+            return found
+        if "overrid" in text and (found := startup.override(state, text)):
             return found
         if self.table is not None and self.table.mark != "|" and (found := self._plain_row(text)):
             return found
         if ("N_KV" in text or "avg_ts" in text) and (found := self._table_head(text)):
             return found
-        if "|" in text and (found := self._table_line(text)):
+        if "|" in text and (found := self._table_line(text) or loader.event(state, text)):
             return found
-        if (found := loader.event(state, text)) or (found := results.statistic(state, text)):
-            return found
-        if found := self._known_text(text):
+        if found := results.statistic(state, text) or self._known_text(text):
             return found
         self._remember(text)
         return self._begin_command(text) if starts(text) else UNKNOWN
@@ -159,6 +164,10 @@ class Reader:
         state = self.state
         if state.cur is None:
             return UNKNOWN
+        if text[:12] == "Computed blk":
+            return state.noise("computed tensors")
+        if text[0].isdigit() and state.cur.perplexity is not None and (found := results.strided(state, text)):
+            return found
         if text[:4] == "....":
             if text.strip(".") == "":
                 return state.noise("progress") if state.phase == TENSORS else UNKNOWN
@@ -169,44 +178,6 @@ class Reader:
         if text[:4] in ("srv ", "slot", "que ") and ":" in text[:60]:
             return results.trouble(state, text) or state.noise("server event")
         return loader.continued(state, text) or results.trouble(state, text)
-
-    def _keyed(self, text: str) -> int:
-        """A line known by words in its middle."""
-        state = self.state
-        for rule in (results.timing, results.final, startup.override, startup.repacked, loader.device, startup.sizes):
-            if found := rule(state, text):
-                return found
-        if _SWEEP_MARK.match(text):
-            return state.noise("sweep mark")
-        if "buffer size" in text or "graph " in text or "KV self size" in text or "offloaded " in text:
-            return self._cut_head(text)
-        if "uma: " in text and (found := loader.devices(state, text)):
-            return found
-        if "using device" in text and (found := loader.using(state, text)):
-            return found
-        if "n_kv_max" in text and (found := tables.main_line(state, text)):
-            return found
-        if text.startswith("system_info") or text.startswith("system info"):
-            return loader.system_info(state, text)
-        if "size per device" in text and state.cur is not None:
-            state.after = "kv_mib_per_device" if "KV" in text else "model_mib_per_device"
-            return state.noise("startup")
-        if "Computed blk" in text:
-            return state.noise("computed tensors")
-        if "seconds per pass" in text:
-            return results.perplexity(state, text)
-        return loader.build(state, text) or (results.strided(state, text) if text[0].isdigit() else UNKNOWN)
-
-    def _cut_head(self, text: str) -> int:
-        """A figure whose function's name was cut off or is of another version."""
-        state = self.state
-        if "buffer size" in text and "MiB" in text and "=" in text:
-            return startup.buffer(state, "", text)
-        if "offloaded " in text:
-            return startup.tensors(state, "", text)
-        if "KV self size" in text and "MiB" in text:
-            return startup.kv_self(state, text.partition("KV self size")[2])
-        return startup.graph(state, text)
 
     # ---- tables ----
 
@@ -267,36 +238,37 @@ class Reader:
 
     # ---- lines that go on in the next one ----
 
-    def _joined(self, pieces: list[str]) -> bool:
+    def _joined(self, line: str, pieces: list[str]) -> bool:
         """Tries the held line together with the next one; False when the next line has to be read by itself."""
-        assert self.held is not None
-        line, text = self.held
+        no, _, text = self.held[-1]
+        if not pieces[0] and self.state.no <= no + 1:
+            return True  # a blank line after every line
         joined = text + pieces[0]
-        if len(pieces) == 1 and pieces[0] and not starts_log(pieces[0]) and len(joined) < 4000 and len(GLUED.split(joined)) == 1:
-            self.held = None
+        if len(pieces) == 1 and len(self.held) < MAX_HELD and not begins(line) and len(GLUED.split(joined)) == 1:
             found = self._piece(joined)
             if found == KNOWN:
+                self.held = []
                 return True
             if found == HOLD:
-                self.held = (line, joined)
+                self.held.append((self.state.no, line, joined))
                 return True
-            self.held = (line, text)
         self._release()
         return False
 
     def _release(self) -> None:
-        """Reads what there is of a line that did not go on."""
-        assert self.held is not None
-        line, text = self.held
+        """Reads held lines that do not go on, for what there is in them."""
+        held, self.held = self.held, []
         state, now = self.state, self.state.no
-        self.held, state.no, state.forced = None, line, True
-        found = self._piece(text)
-        state.forced = False
-        if found == KNOWN and state.cur is not None:
-            state.note(f"the line is cut short: {text[-60:]}")
-        else:
-            state.pending.append((line, text))
-        state.no = now
+        state.forced = True
+        for i, (no, line, text) in enumerate(held):
+            state.no = no
+            if i:
+                self._read(line, clean(line))
+            elif self._piece(text) == KNOWN and state.cur is not None:
+                state.note(f"the line is cut short: {text[-60:]}")
+            else:
+                state.pending.append((no, line))
+        state.no, state.forced = now, False
 
     # ---- JSON over several lines ----
 
@@ -327,7 +299,7 @@ class Reader:
     def _remember(self, text: str) -> None:
         if "=" in text:
             self.variables.learn(text)
-        if _POST.search(text):
+        if ("**" in text and _POST.search(text)) or "👤" in text:
             self.state.close()
             self.state.command = self.state.heading = None
         elif text[0] in "#*<" and (found := _SUMMARY.search(text) or _HEADING.match(text)):
@@ -363,7 +335,10 @@ class Reader:
 
 def _is_decoration(text: str) -> bool:
     """Fences, rules and lone tags: nothing is lost with them."""
-    return bool(_DECORATION.fullmatch(text)) or (text[0] == "<" and bool(_TAG.fullmatch(text)))
+    first = text[0]
+    if first == "<":
+        return bool(_TAG.fullmatch(text))
+    return not first.isalnum() and bool(_DECORATION.fullmatch(text))
 
 
 def read(text_or_path: Any) -> Runs:
@@ -374,6 +349,6 @@ def read(text_or_path: Any) -> Runs:
     and in ``.prose`` of the list, with their numbers from 1.
     """
     reader = Reader()
-    for line in lines_of(text_or_path):
-        reader.feed(line)
+    for physical, line in unwrapped(lines_of(text_or_path)):
+        reader.feed(line, physical)
     return reader.close()

@@ -6,9 +6,10 @@ The wording is that of llama_print_timings, the server's print_timings and examp
 import re
 from typing import Any
 
+from .clean import has
 from .numbers import NUM, real
 from .startup import failure
-from .state import KNOWN, RESULT, UNKNOWN, State
+from .state import HOLD, KNOWN, RESULT, UNKNOWN, State
 
 _TIMING = re.compile(
     rf"\b(load|sample|sampling|prompt eval|generation eval|eval|total) time\s{{0,20}}=\s{{0,20}}({NUM}) ms"
@@ -24,8 +25,10 @@ _FINAL = re.compile(
 _CHUNKS = re.compile(r"over (\d{1,9}) chunks(?:, n_ctx=(\d{1,9}))?(?:,? (?:with )?batch_size[= ](\d{1,9}))?")
 _PASS = re.compile(rf"({NUM}) seconds per pass")
 _STATISTIC = re.compile(
-    rf"((?:Mean|Maximum|Minimum|Median|RMS|Same|Cor|\d{{1,2}}\.\d%)[^:=]{{0,60}}): {{0,20}}({NUM})(?: {{0,9}}± {{0,9}}({NUM}))? ?%?"
+    r"((?:Mean|Maximum|Minimum|Median|RMS|Same|Cor|\d{1,2}\.\d%)[^:=]{0,60}): "
+    rf"{{0,20}}({NUM})(?: {{0,9}}± {{0,9}}({NUM}))? ?%?"
 )
+_STATISTICS = ("PPL", "KLD", "Δp", "top p")
 _CHUNK_ROW = re.compile(rf"(\d{{1,9}})((?: {{1,20}}-?{NUM} {{1,9}}± {{1,9}}{NUM}(?: %)?){{2,6}})")
 _PAIR = re.compile(rf"({NUM}) {{1,9}}± {{1,9}}({NUM})")
 _STRIDED = re.compile(rf"(\d{{1,9}}) {{1,9}}({NUM})(?: {{1,9}}{NUM} {{1,9}}{NUM})?")
@@ -37,6 +40,9 @@ _WRONG = (
     "core dumped", "GGML_ASSERT", "terminate called", "free(): invalid", "Oops(", "nan detected", "found nan", "illegal memory",
     "llama_decode() failed", "failed to decode", "Aborted", "what():", "error: unable", "Killed", "invalid pointer",
 )  # fmt: skip
+#: what every line of trouble holds one of; searched first because it is fast
+_HINTS = ("rror", "ail", "fault", "dumped", "memory", "Abort", "Kill", "ASSERT", "terminate", "invalid", "nan", "Oops", "vk::",
+          "what()")  # fmt: skip
 _WRONG_RE = re.compile("|".join(map(re.escape, _WRONG)))
 _DEBUGGER = re.compile(
     r"\[New LWP|#\d{1,4} +0x|\[Thread |\[Inferior |Using host libthread_db|0x[0-9a-f]{4,16} in |Function\(s\) \^|This GDB|"
@@ -45,8 +51,8 @@ _DEBUGGER = re.compile(
 _DETAIL = re.compile(r"current device: -?\d{1,4}, in function ")
 _ADVICE = re.compile(r"Detected incompatible DeepSeek|(?:speed|performance) will be crippled")
 _QUIET = re.compile(
-    r"Log start$|\^C$|repeat_last_n = |top_k = |mirostat = |xtc_probability = |adaptive_|dry_multiplier = |CFG -> |== Running in inter|"
-    r"(?:cuda|cublas|hip)\w{3,40}\("
+    r"Log start$|\^C$|repeat_last_n = |top_k = |mirostat = |xtc_probability = |adaptive_|dry_multiplier = |CFG -> |"
+    r"== Running in inter|(?:cuda|cublas|hip)\w{3,40}\("
 )
 
 
@@ -55,6 +61,8 @@ def timing(state: State, text: str) -> int:
     found = _TIMING.search(text)
     if not found:
         return UNKNOWN
+    if found.group(3) and not found.group(5) and text[found.end() :].lstrip()[:1] == "(" and not state.forced:
+        return HOLD
     kind = _KINDS.get(found.group(1), found.group(1))
     facts: dict[str, Any] = {"ms": real(found.group(2))}
     if found.group(3):
@@ -146,13 +154,15 @@ def perplexity(state: State, rest: str) -> int:
 
 def statistic(state: State, text: str) -> int:
     """A line of the KL divergence statistics, or of its table of chunks."""
+    if not has(text, ("±", *_STATISTICS)):
+        return UNKNOWN
     if "±" in text and (found := _CHUNK_ROW.match(text)) and state.cur is not None:
         state.want(RESULT)
         row = [int(found.group(1)), *((real(a), real(b)) for a, b in _PAIR.findall(found.group(2)))]
         _perplexity(state).setdefault("kld_chunks", []).append(row)
         return KNOWN
     found = _STATISTIC.match(text)
-    if not found or not any(word in text for word in ("PPL", "KLD", "Δp", "top p")):
+    if not found or not has(text[:60], _STATISTICS):
         return UNKNOWN
     name = " ".join(found.group(1).split())
     have = ((state.cur.perplexity or {}) if state.cur is not None else {}).get("kld", {})
@@ -180,8 +190,10 @@ def trouble(state: State, text: str) -> int:
         return state.noise("debugger")
     if _QUIET.match(text):
         return state.noise("output of the program")
-    if _DETAIL.match(text) or _ADVICE.search(text):
+    if _DETAIL.match(text) or (has(text, ("DeepSeek", "crippled")) and _ADVICE.search(text)):
         return state.note(text.strip())
+    if not has(text, _HINTS):
+        return UNKNOWN
     if (known := failure(state, text)) or not _WRONG_RE.search(text):
         return known
     return state.note(text.strip(), failure=True)

@@ -1,10 +1,11 @@
-"""Rules for lines that begin with the name of the function that prints them."""
+"""Which rule reads a line: by the name of the function in front of its first colon, or else by words in its middle."""
 
+import re
 from collections.abc import Callable
 
 from . import loader, results, startup, tables
-from .clean import Glue
-from .state import State
+from .clean import Glue, has
+from .state import UNKNOWN, State
 
 _CONTEXT_HEADS = (
     "llama_new_context_with_model", "llama_init_from_model", "llama_context", "sched_reserve", "llama_init_from_gpt_params",
@@ -32,7 +33,8 @@ _NOISE_HEADS = frozenset((
     "common_chat_params_init", "got exception", "mtmd_init_from_file", "clip_model_loader", "llama_adapter_lora_init_impl",
 ))  # fmt: skip
 GLUED = Glue((*_CONTEXT_HEADS, *_TENSOR_HEADS, *_LOADER_HEADS, *_VOCAB_HEADS, *_DEVICE_HEADS, *_META_HEADS, *_TIMING_HEADS,
-               "perplexity", "compute_imatrix", "system_info", "system info", "main", *_TROUBLE_HEADS[:4], *_NOISE_HEADS))  # fmt: skip
+               "perplexity", "compute_imatrix", "system_info", "system info", "main", *_TROUBLE_HEADS[:4],
+               *_NOISE_HEADS))  # fmt: skip
 _QUIET_MAIN = ("built with", "seed", "chat template", "interactive mode", "server is listening", "binding", "HTTP server",
                "loading model", "model loaded", "llama threadpool", "prompt:")  # fmt: skip
 
@@ -110,3 +112,63 @@ def starts_log(text: str) -> bool:
     """Whether a line begins with the name of a function that logs."""
     head, colon, _ = text.partition(":")
     return bool(colon) and head in RULES
+
+
+#: words in the middle of a line that some rule knows; plain searches are faster than one pattern
+_KEYS = (
+    "buffer ", "graph ", "KV self", " time ", "Repacked", "system", "Final est", "compute cap", "Device ", "Layer ", "Memory ",
+    "offload", "n_kv_max", "version: ", "build", "seconds per", "per device", "tg_", "uma: ", "using device",
+)  # fmt: skip
+_SWEEP_MARK = re.compile(r"=+ tg_(?:start|end) for n_kv = \d{1,9}")
+
+
+def _marks(state: State, text: str) -> int:
+    """Lines that say where they are and no more."""
+    if _SWEEP_MARK.match(text):
+        return state.noise("sweep mark")
+    if "size per device" in text and state.cur is not None:
+        state.after = "kv_mib_per_device" if "KV" in text else "model_mib_per_device"
+        return state.noise("startup")
+    return UNKNOWN
+
+
+def _system_line(state: State, text: str) -> int:
+    return loader.system_info(state, text) if text.startswith("system") else UNKNOWN
+
+
+#: (words of which a line has one, rule), tried in this order
+_BY_WORD: tuple[tuple[tuple[str, ...], Callable[[State, str], int]], ...] = (
+    ((" time ",), results.timing),
+    (("Final est",), results.final),
+    (("Repacked",), startup.repacked),
+    (("compute cap", "Device "), loader.device),
+    (("Layer ", "Memory ", "policy", "Device "), startup.sizes),
+    (("tg_", "per device"), _marks),
+    (("uma: ",), loader.devices),
+    (("using device",), loader.using),
+    (("n_kv_max",), tables.main_line),
+    (("system",), _system_line),
+    (("seconds per",), results.perplexity),
+    (("version: ", "build"), loader.build),
+)
+
+
+def keyed(state: State, text: str) -> int:
+    """A line that is known by words in its middle."""
+    if not ("=" in text or ":" in text) or not has(text, _KEYS):
+        return UNKNOWN
+    for words, rule in _BY_WORD:
+        if has(text, words) and (found := rule(state, text)):
+            return found
+    return _cut_head(state, text) if has(text, ("buffer size", "graph ", "KV self size", "offloaded ")) else UNKNOWN
+
+
+def _cut_head(state: State, text: str) -> int:
+    """A figure whose function's name was cut off or is of another version."""
+    if "buffer size" in text and "MiB" in text and "=" in text:
+        return startup.buffer(state, "", text)
+    if "offloaded " in text:
+        return startup.tensors(state, "", text)
+    if "KV self size" in text and "MiB" in text:
+        return startup.kv_self(state, text.partition("KV self size")[2])
+    return startup.graph(state, text)

@@ -18,6 +18,7 @@ _OVERRIDE = re.compile(
     rf"[Tt]ensor (\S{{1,200}}) (?:\((?:size = )?{NUM} MiB[^)]{{0,60}}\) )?buffer type overrid\w{{1,6}} to "
     r"((?:(?!Tensor )[^\s`])+)"
 )
+_BOTH = re.compile(rf"(?:V|kv\^T|V-cache)[^:]{{0,20}}: +(?:{NUM} MiB|not used)")
 _LAYER = re.compile(r"blk\.(\d{1,6})\.(.+)")
 _REPACKED = re.compile(r"=== Repacked (\d{1,9}) tensors")
 _FAILED = re.compile(rf"allocating ({NUM}) MiB on device (\d{{1,4}}): cudaMalloc failed")
@@ -77,6 +78,8 @@ def _figure(state: State, head: str, key: str, text: str) -> int:
         return state.put(key, text)
     first = text.split(None, 1)[0]
     number = value(first)
+    if not isinstance(number, str):
+        state.rest(text[len(first) :])
     return state.put(key, text if isinstance(number, str) else number)
 
 
@@ -98,7 +101,11 @@ def buffer(state: State, head: str, rest: str) -> int:
     name = left.rstrip().removesuffix(kind)
     # without a known function in front, what precedes the name may be anything
     name = (name if head else name.rpartition(": ")[2]).strip()
-    return _size(state, head, _BUFFERS[kind], name, mib) if name else UNKNOWN
+    if not name:
+        return UNKNOWN
+    _size(state, head, _BUFFERS[kind], name, mib)
+    state.rest(right.lstrip()[found.end() :])
+    return KNOWN
 
 
 def _size(state: State, head: str, key: str, name: str, mib: float) -> int:
@@ -122,7 +129,7 @@ def kv_self(state: State, rest: str) -> int:
     """The size of the whole KV cache; mainline prints one line per cache when there are two."""
     found = _MIB.search(rest)
     text = rest.partition("MiB")[2].lstrip(", ").strip()
-    if not found or (not text and not state.forced) or (text.endswith((",", ":")) and not state.forced):
+    if not found or not (state.forced or _BOTH.search(text)):
         return HOLD
     have = state.cur.startup if state.cur is not None else {}
     state.want(BUFFERS, restart="kv_self_mib" in have and ("compute_mib" in have or "KV self" in rest))
@@ -141,6 +148,7 @@ def graph(state: State, rest: str, head: str = "") -> int:
             return state.noise("repeated line")
         state.want(BUFFERS, "graph_nodes" if again else "")
         state.put("graph_nodes", int(found.group(1)))
+        state.rest(rest[found.end() :])
     elif found := _SPLITS.search(rest):
         if again and "graph_splits" in have and state.cur.source.get("graph_splits") == state.no - 1:  # type: ignore[union-attr]
             return state.noise("repeated line")
@@ -148,6 +156,8 @@ def graph(state: State, rest: str, head: str = "") -> int:
         state.put("graph_splits", int(found.group(1)))
         if "bs=" in found.group(2):
             state.put("graph_splits_text", rest[found.start(1) :].strip())
+        else:
+            state.rest(found.group(2))
     else:
         return UNKNOWN
     return KNOWN

@@ -116,6 +116,12 @@ class State:
         self.cur.source[key] = self.no
         return KNOWN
 
+    def rest(self, text: str) -> None:
+        """What stands behind a figure on its line, such as a remark of the author: it is unread."""
+        text = text.strip(" \t.,;|*`'\")(:")
+        if text and self.cur is not None:
+            self.cur.unread.append((self.no, text))
+
     def noise(self, kind: str) -> int:
         """A line that is recognised and carries no figure; without a run it is text like any other."""
         if self.cur is None:

@@ -22,7 +22,7 @@ _WHOLE_KEYS = frozenset(("pp", "tg", "n_kv", "b"))
 _RULE = re.compile(r"[\s|:+=-]*")
 _RATE = re.compile(r"\**(-?\d{1,12}(?:[.,]\d{1,9})?)(?: ?± ?(\d{1,12}(?:[.,]\d{1,9})?))?\**")
 _TEST = re.compile(r"(?:(pp|tg)(\d{1,9}))(?:([+@])(pp|tg)(\d{1,9}))?(?: ?@ ?d(\d{1,9}))?")
-_PAIR = re.compile(r"(\w{1,40}) = (-?\d{1,12}(?:[.,]\d{1,6})?)(?=,|\s|$)")
+_PAIR = re.compile(r"(\w{1,40}) ?= ?(-?\d{1,12}(?:[.,]\d{1,6})?)(?=,|\s|$)")
 #: what the main: line of a sweep holds; the last one is the sign that the line is whole
 _LAST = "n_threads_batch"
 _MAIN_KEYS = ("n_kv_max", "n_batch", "n_ubatch", "flash_attn", "n_gpu_layers", "n_threads", _LAST)

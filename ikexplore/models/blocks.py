@@ -5,6 +5,7 @@ come in pairs. Names are given when the reference gives them: ggml derives the n
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ModelError
 from ..graph.template import Ref, Template
@@ -45,14 +46,27 @@ class Block:
     il: int = -1
     corrected: bool = False
     gpus: bool = False  #: the engine has a GPU backend
+    n_parts: int = 0  #: GPUs among which layers are divided (-sm graph)
+    main_gpu: int = 0
+    part: int | None = None  #: the GPU whose parts of the weights are meant
+    latent_first: bool = False  #: rows of the latent cache as before May 30 2025; see ``mla``
 
     def find(self, pattern: str) -> Ref | None:
-        """The weight of this layer (``{il}`` in ``pattern``) or of the model; None where the model has none."""
-        row = int(self.cols.rows(pattern)[self.il])
+        """The weight of this layer (``{il}`` in ``pattern``) or of the model; None where the model has none.
+
+        With ``part`` set it is that GPU's part, if the weight is divided.
+        """
+        if self.part is not None and self.rows(f"{pattern}.{self.part}") >= 0:
+            pattern = f"{pattern}.{self.part}"
+        row = self.rows(pattern)
         if row < 0:
             return None
         name = pattern if "{il}" in pattern else self.cols.names[row]
         return self.t.weight(name, pattern, int(self.cols.type_id[row]), tuple(self.cols.ne[row].tolist()))
+
+    def rows(self, pattern: str) -> int:
+        """The row of ``cols`` that this layer has under a pattern; -1 for none."""
+        return int(self.cols.rows(pattern)[self.il])
 
     def need(self, pattern: str) -> Ref:
         """As ``find``; raises ModelError where the model has none."""
@@ -72,9 +86,9 @@ class Block:
     def last(self) -> bool:
         return self.il == self.hp.n_layer - 1
 
-    def norm(self, x: Ref, weight: Ref, name: str | None = None) -> Ref:
-        """llm_build_norm for RMS norms with a weight."""
-        return self.t.like("FUSED_RMS_NORM", x, weight, name=name, eps=self.hp.rms_eps)
+    def norm(self, x: Ref, weight: Ref, name: str | None = None, **params: Any) -> Ref:
+        """llm_build_norm for RMS norms with a weight; the result is f32 whatever ``x`` is."""
+        return self.t.norm(x, weight, name=name, eps=self.hp.rms_eps, **params)
 
     def biased(self, x: Ref, role: str, name: str) -> Ref:
         """``x`` plus the bias of this role where the model has one."""
@@ -148,12 +162,12 @@ def _qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
         if biased is not made[i]:
             t.expand(biased)
             made[i] = biased
-    q = _head_norm(b, t.reshape(made[0], (size, n_head, n)), "q")
-    k = _head_norm(b, t.reshape(made[1], (size, n_head_kv, n)), "k")
+    q = head_norm(b, t.reshape(made[0], (size, n_head, n)), "q")
+    k = head_norm(b, t.reshape(made[1], (size, n_head_kv, n)), "k")
     return q, k, made[2]
 
 
-def _head_norm(b: Block, x: Ref, which: str) -> Ref:
+def head_norm(b: Block, x: Ref, which: str) -> Ref:
     weight = b.optional(f"attn_{which}_norm.weight")
     return x if weight is None else b.norm(x, weight, f"{which.upper()}cur_normed-{{il}}")
 
@@ -176,7 +190,7 @@ def _qkv_merged(b: Block, cur: Ref, merged: Ref) -> tuple[Ref, Ref, Ref]:
         offs = 4 * size * (n_head + n_head_kv)
         v = t.named(t.view(qkv, (hp.head_dim_v * n_head_kv, n), (row,), offs=offs), "Vcur-{il}")
     for which, ref in (("q", q), ("k", k)):
-        normed = _head_norm(b, ref, which)
+        normed = head_norm(b, ref, which)
         if normed is not ref:
             t.expand(normed)
         q, k = (normed, k) if which == "q" else (q, normed)
@@ -216,20 +230,29 @@ def _store(b: Block, k: Ref, v: Ref, k_cache: Ref, v_cache: Ref) -> None:
     """llm_build_kv_store. Without flash attention V is cached transposed: a row per column of the head."""
     t, cx, n, head = b.t, b.cx, b.ev.n_tokens, b.ev.kv_head
     n_kv_heads = b.hp.n_head_kv_by_layer[b.il]
-    row = row_size(k_cache.type, b.hp.head_dim_k)
-    stride = row * n_kv_heads
-    to = t.view(k_cache, (b.hp.head_dim_k, n * n_kv_heads), (row,), offs=stride * head, kv_stride=stride)
-    t.expand(t.cpy(k, to))
+    store_heads(b, k, k_cache, n_kv_heads)
     columns = b.hp.head_dim_v * n_kv_heads
     if cx.flash_attn:
-        stride = row_size(v_cache.type, columns)
-        to = t.view(v_cache, (n * columns,), offs=stride * head, kv_stride=stride)
-    else:
-        stride = int(BLOCK_BYTES[v_cache.type])
-        to = t.view(v_cache, (n, columns), (cx.n_ctx * stride,), offs=stride * head, kv_stride=stride)
-        v = t.transpose(v)
-    t.named(to, "v_cache_view-{il}")
-    t.expand(t.cpy(v, to))
+        store_columns(b, v, v_cache, columns, "v_cache_view-{il}")
+        return
+    stride = int(BLOCK_BYTES[v_cache.type])
+    to = t.view(v_cache, (n, columns), (cx.n_ctx * stride,), offs=stride * head, kv_stride=stride)
+    t.expand(t.cpy(t.transpose(v), t.named(to, "v_cache_view-{il}")))
+
+
+def store_heads(b: Block, k: Ref, cache: Ref, heads: int) -> None:
+    """Writes ``k`` into the cells of its cache, head by head."""
+    row = row_size(cache.type, b.hp.head_dim_k)
+    stride, shape = row * heads, (b.hp.head_dim_k, b.ev.n_tokens * heads)
+    to = b.t.view(cache, shape, (row,), offs=stride * b.ev.kv_head, kv_stride=stride)
+    b.t.expand(b.t.cpy(k, to))
+
+
+def store_columns(b: Block, v: Ref, cache: Ref, columns: int, name: str) -> None:
+    """Writes ``v`` into the cells of its cache, all heads as one row."""
+    stride = row_size(cache.type, columns)
+    to = b.t.view(cache, (b.ev.n_tokens * columns,), offs=stride * b.ev.kv_head, kv_stride=stride)
+    b.t.expand(b.t.cpy(v, b.t.named(to, name)))
 
 
 def _k_view(b: Block, k_cache: Ref) -> Ref:

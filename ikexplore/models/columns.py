@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def signature(self) -> tuple:
+        """Equal for columns of one model whose graphs are equal: names, types and shapes."""
+        return self.names, self.type_id.tobytes(), self.ne.tobytes()
 
     def rows(self, pattern: str) -> np.ndarray:
         """Rows of ``pattern`` per layer, int32 [n_layer + 1], -1 where there is none."""

@@ -33,6 +33,7 @@ class Context:
     v_hadamard: bool
     type_k: int  #: ggml type id
     type_v: int
+    reduce_type: int  #: ggml type id in which -sm graph adds up parts
     mla_attn: int  #: -mla as it is in effect; 0 for models without latent attention
     kq_scale: float  #: factor of attention's scores
     offload_kqv: bool
@@ -100,10 +101,20 @@ def _latent(model: Model, rope: tuple[tuple[str, Any], ...]) -> tuple[float, tup
     return float(mscale * mscale / np.sqrt(np.float32(hp.head_dim_k))), tuple(given.items())
 
 
-def _mla(model: Model, settings: Settings) -> int:
+MLA_ON_REQUEST = "2025-05-12"  #: 409: before, k_b and v_b were computed whatever -mla said, and kv_b never
+
+
+def before(machine: Any, date: str) -> bool:
+    """Whether a machine's engine is older than ``date``; one that does not say is not."""
+    return bool(getattr(machine, "commit_date", None)) and machine.commit_date < date
+
+
+def _mla(model: Model, settings: Settings, machine: Any) -> int:
     hp = model.hparams
     if not hp.is_mla:
         return 0
+    if settings.profile != NEW and before(machine, MLA_ON_REQUEST) and "blk.0.attn_kv_b.weight" not in model.tensors:
+        return 1  # there was no other way yet for files of llama.cpp
     if settings.profile == NEW and 0 < settings.n_gpu_layers < hp.n_layer:
         return 3  # the newer engine changes any other value when only some layers are on GPUs
     return settings.mla_attn
@@ -126,8 +137,10 @@ class _AnyMachine:
     gpus, cores, threads = ((),), 1, 1
 
 
-def context(model: Model, settings: Settings) -> Context:
+def context(model: Model, settings: Settings, machine: Any = None) -> Context:
     """The context that the reference would make (llama_new_context_with_model / llama_init_from_model).
+
+    machine: its commit date tells which of the older rules hold.
 
     Raises SettingsError for cache types that the reference refuses.
     """
@@ -159,7 +172,8 @@ def context(model: Model, settings: Settings) -> Context:
         v_hadamard=settings.v_cache_hadamard and bool(QUANTIZED[type_v]),
         type_k=type_k,
         type_v=type_v,
-        mla_attn=_mla(model, settings),
+        reduce_type=type_id(settings.reduce_type) if newer else F32,
+        mla_attn=_mla(model, settings, machine),
         kq_scale=kq_scale,
         offload_kqv=not found.no_kv_offload,
         offload_batch=found.offload_batch_size if newer else 32,

@@ -2,6 +2,7 @@
 layers, of which some are shared by all tokens."""
 
 from ..graph.template import Ref
+from . import parallel, parallel_mla
 from .blocks import Block, Inputs, feed_forward_2025, feed_forward_2026
 from .experts import Routing, experts_2025, experts_2026
 from .mla import latent_attention
@@ -33,3 +34,11 @@ def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
         shared = t.named(feed_forward(b, cur, "_shexp"), "ffn_shexp-{il}")
         cur = t.like("ADD", routed, shared, name="ffn_out-{il}")
     return t.like("ADD", cur, mid, name="l_out-{il}")
+
+
+def divided(b: Block, x: parallel.Sum, inputs: Inputs, readers: tuple[int, ...]) -> parallel.Sum:
+    """A layer that all GPUs compute together (-sm graph)."""
+    dense = b.il < b.hp.n_layer_dense_lead
+    down = "ffn_down.weight" if dense else "ffn_down_exps.weight"
+    mid = parallel_mla.latent_attention(b, x, inputs, parallel.gpus_of(b, down))
+    return parallel.feed_forward(b, mid, readers) if dense else parallel.experts(b, mid, routing(b), readers)

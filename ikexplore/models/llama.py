@@ -1,6 +1,8 @@
 """Graph of the architecture ``llama`` (build_llama of ik_llama.cpp): dense, or with experts as in Mixtral."""
 
+from ..errors import SettingsError
 from ..graph.template import Ref
+from . import parallel
 from .blocks import Block, Inputs, attention_2025, attention_2026, feed_forward_2025, feed_forward_block_2026
 from .experts import experts_2025, experts_2026
 
@@ -36,3 +38,11 @@ def layer_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
     # The reference adds the normed input here where the residual belongs (llm_build_moe_ffn with add_input).
     residual = mid if b.corrected else cur
     return t.like("ADD", experts_2026(b, cur), residual, name="l_out-{il}")
+
+
+def divided(b: Block, x: parallel.Sum, inputs: Inputs, readers: tuple[int, ...], rope_mode: int = ROPE_MODE) -> parallel.Sum:
+    """A dense layer that all GPUs compute together (-sm graph)."""
+    if b.hp.is_moe:
+        raise SettingsError(f"-sm graph: {b.hp.arch} with experts has no divided graph; use -sm layer")
+    mid = parallel.attention(b, x, inputs, rope_mode, parallel.gpus_of(b, "ffn_down.weight"))
+    return parallel.feed_forward(b, mid, readers)

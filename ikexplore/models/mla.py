@@ -1,7 +1,8 @@
 """Multi-head latent attention (build_deepseek2 of ik_llama.cpp): one compressed row of keys and values per token.
 
-A cached row is [rotated part of K, compressed K and V]. Prompts may expand it to full heads by ``attn_kv_b`` (-mla 2, 3
-with flash attention); all other paths absorb ``attn_k_b`` into the query and apply ``attn_v_b`` to the result.
+A cached row is [rotated part of K, latent]; before May 30 2025 it was [latent, rotated part of K]. Prompts may expand it to
+full heads by ``attn_kv_b`` (-mla 2, 3 with flash attention); all other paths absorb ``attn_k_b`` into the query and apply
+``attn_v_b`` to the result.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Latent:
         return self.rope + self.lora
 
 
+def _joined(b: Block, rotated: Ref, other: Ref) -> Ref:
+    """The rotated and the other part of q or k, in the order in which cached rows have them."""
+    return b.t.concat(other, rotated, 0) if b.latent_first else b.t.concat(rotated, other, 0)
+
+
 @dataclass
 class Projected:
     """Parts of query and key of one layer: q and k rotated or not, and the normed latent."""
@@ -60,7 +66,7 @@ def latent_attention(b: Block, cur: Ref, inputs: Inputs) -> Ref:
     if not b.cx.mla_attn:
         return t.named(_full_heads(b, p, inputs), "kqv_out-{il}")
     size = Latent.of(b)
-    cache = t.leaf("cache_k_l{il}", b.cx.latent_type, (size.row, b.cx.n_ctx))
+    cache = t.leaf("cache_kv_l{il}" if b.latent_first else "cache_k_l{il}", b.cx.latent_type, (size.row, b.cx.n_ctx))
     transposed = _store_transposed(b, p.latent, size) if b.cx.mla_attn == 1 and not b.cx.flash_attn else None
     store(b, p, cache, size)
     rows = t.named(t.view(cache, (size.row, b.ev.n_kv), (row_size(cache.type, size.row),)), "kv_cache-{il}")
@@ -157,7 +163,7 @@ def rotated(b: Block, x: Ref, inputs: Inputs, name: str | None = None) -> Ref:
 def store(b: Block, p: Projected, cache: Ref, size: Latent, hadamard: int = 0, name: str | None = "kvr-{il}") -> None:
     """Writes [rotated K, latent] into the cache."""
     t, stride = b.t, row_size(cache.type, size.row)
-    row = t.concat(t.permute(p.k_rope, 0, 2, 1, 3), p.latent, 0)
+    row = _joined(b, t.permute(p.k_rope, 0, 2, 1, 3), p.latent)
     if name is not None:
         t.named(row, name)
     if hadamard:
@@ -169,7 +175,7 @@ def store(b: Block, p: Projected, cache: Ref, size: Latent, hadamard: int = 0, n
 def _store_transposed(b: Block, latent: Ref, size: Latent) -> Ref:
     """-mla 1 without flash attention: the latent is cached once more, transposed; a view of what is cached."""
     t, cx = b.t, b.cx
-    cache = t.leaf("cache_v_l{il}", cx.type_v, (size.lora * cx.n_ctx,))
+    cache = t.leaf("cache_kvt_l{il}" if b.latent_first else "cache_v_l{il}", cx.type_v, (size.lora * cx.n_ctx,))
     stride, cell = row_size(cache.type, cx.n_ctx), row_size(cache.type, 1)
     to = t.view(cache, (b.ev.n_tokens, size.lora), (stride,), offs=cell * b.ev.kv_head, kv_stride=cell)
     t.named(to, "kv_cache_trans_view-{il}")
@@ -180,7 +186,8 @@ def _store_transposed(b: Block, latent: Ref, size: Latent) -> Ref:
 def cached_latent(b: Block, cache: Ref, size: Latent, name: str | None = None) -> Ref:
     """The latent part of all cached rows."""
     t, stride = b.t, row_size(cache.type, size.row)
-    ref = t.view(cache, (size.lora, b.ev.n_kv), (stride,), offs=row_size(cache.type, size.rope))
+    offs = 0 if b.latent_first else row_size(cache.type, size.rope)
+    ref = t.view(cache, (size.lora, b.ev.n_kv), (stride,), offs=offs)
     return ref if name is None else t.named(ref, name)
 
 
@@ -211,11 +218,12 @@ def _expanded(b: Block, p: Projected, cache: Ref, mask: Ref, size: Latent) -> Re
     part = heads_at_once(b, size.heads, kv_b.ne[1])
     per_head = kv_b.ne[1] // size.heads
     kind = F16 if b.gpus else cache.type
-    rope = t.view(cache, (size.rope, n_kv, 1), (cache.nb[1], cache.nb[2]))
+    offs = row_size(cache.type, size.lora) if b.latent_first else 0
+    rope = t.view(cache, (size.rope, n_kv, 1), (cache.nb[1], cache.nb[2]), offs=offs)
     if rope.type != kind:
         rope = t.cast(rope, F16)
     rope = t.named(t.repeat(rope, (size.rope, n_kv, part)), "k_rope-{il}")
-    q = t.named(t.permute(t.concat(p.q_rope, p.q_nope, 0), 0, 2, 1, 3), "q_concat-{il}")
+    q = t.named(t.permute(_joined(b, p.q_rope, p.q_nope), 0, 2, 1, 3), "q_concat-{il}")
     t.expand(q)
     cur: Ref | None = None
     for first in range(0, size.heads, part):
@@ -241,7 +249,7 @@ def _keys_and_values(b: Block, kv: Ref, rope: Ref, kind: int, heads: int, size: 
     k = t.named(t.cast(k, kind), "k_nope-{il}")
     t.expand(k)
     t.expand(v)
-    k = t.named(t.concat(rope, k, 0), "k-{il}")
+    k = t.named(_joined(b, rope, k), "k-{il}")
     t.expand(k)
     return k, v
 
@@ -258,8 +266,8 @@ def _absorbed(
     if k_b.ne[1] != size.lora:
         k_b = t.reshape(k_b, (size.nope, size.lora, size.heads))
     q = t.mul_mat(k_b, t.named(t.permute(p.q_nope, 0, 2, 1, 3), "q_nope_perm-{il}"))
-    q = t.concat(t.permute(p.q_rope, 0, 2, 1, 3), t.named(q, "q_nope2-{il}"), 0)
-    t.named(q, "q-{il}")
+    t.named(q, "q_nope2-{il}")
+    q = t.named(_joined(b, t.permute(p.q_rope, 0, 2, 1, 3), q), "q-{il}")
     if cx.flash_attn and cx.mla_attn in (1, 3):
         latent = cached_latent(b, cache, size, "kv_cache_lora-{il}")
         cur = t.flash_attn(q, rows, latent, mask, scale=cx.kq_scale, max_bias=0.0, logit_softcap=0.0)

@@ -1,8 +1,9 @@
 """Graph of the architecture ``qwen3moe`` (build_qwen3moe of ik_llama.cpp): as ``qwen3``, with experts in every layer."""
 
 from ..graph.template import Ref
+from . import parallel
 from .blocks import Block, Inputs, attention_2025, attention_2026
-from .experts import experts_2025, experts_2026
+from .experts import SOFTMAX, experts_2025, experts_2026
 
 ROPE_MODE = 2  #: rotates the halves of a head against each other (LLAMA_ROPE_TYPE_NEOX)
 
@@ -22,3 +23,9 @@ def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
     cur = t.like("ADD", cur, mid, name="l_out-{il}")
     t.expand(cur)
     return cur
+
+
+def divided(b: Block, x: parallel.Sum, inputs: Inputs, readers: tuple[int, ...]) -> parallel.Sum:
+    """A layer that all GPUs compute together (-sm graph)."""
+    mid = parallel.attention(b, x, inputs, ROPE_MODE, parallel.gpus_of(b, "ffn_down_exps.weight"))
+    return parallel.experts(b, mid, SOFTMAX, readers)

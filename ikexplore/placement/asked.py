@@ -42,6 +42,14 @@ def overridden(model: Model, cols: Columns, rules: Sequence[Rule], not_asked: np
     asked = [name for name, skip in zip(cols.names, not_asked.tolist()) if not skip]
     if "output.weight" not in cols.names:
         asked.append("output.weight")
+    if model.arch == "deepseek2":
+        latent = np.flatnonzero(cols.rows("blk.{il}.attn_kv_b.weight")[:-1] < 0)
+        asked += [f"blk.{il}.attn_kv_b.weight" for il in latent]
+        for which in ("k_b", "v_b"):
+            missing = np.flatnonzero(cols.rows(f"blk.{{il}}.attn_{which}.weight")[:-1] < 0)
+            asked += [f"blk.{il}.attn_{which}.weight" for il in missing]
+        missing = np.flatnonzero(cols.rows("blk.{il}.exp_probs_b.bias")[:-1] < 0)
+        asked += [f"blk.{il}.exp_probs_b.bias" for il in missing if il >= model.hparams.n_layer_dense_lead]
     if model.arch == "llama":
         for role in _OPTIONAL + (() if model.hparams.is_moe else _OPTIONAL_DENSE):
             missing = np.flatnonzero(cols.rows(f"blk.{{il}}.{role}")[:-1] < 0)

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from ..graph.types import gpu_padding, row_size
+from ..graph.types import GPU_ROW_PADDING, gpu_padding, row_size
 from ..models.columns import Columns
 from ..models.context import Context
 from ..models.hparams import HParams
@@ -88,6 +88,39 @@ def cache_bytes(hp: HParams, cx: Context, slots: Sequence[int]) -> tuple[dict[in
         buffers[slot] = buffers.get(slot, 0) + held
         total_k, total_v = total_k + k, total_v + v
     return buffers, total_k, total_v
+
+
+def divided_cache(hp: HParams, cx: Context, cols: Columns, n_gpu: int, slots: Sequence[int]) -> tuple[int, list[int]]:
+    """-sm graph: bytes of the divided cache's buffer, and of what each GPU holds of it.
+
+    K and V follow attn_k and attn_v; latent attention keeps the whole cache on every GPU that has heads.
+    """
+    alloc, used = 0, [0] * n_gpu
+    for il, slot in enumerate(slots):
+        if slot < 0:
+            continue
+        tensors: list[tuple[int, dict[int, tuple[int, int]]]] = []
+        if cx.mla_attn:
+            holders = [g for g in range(n_gpu) if cols.rows(f"blk.{{il}}.attn_output.weight.{g}")[il] >= 0]
+            tensors.append((cx.latent_type, dict.fromkeys(holders, (hp.kv_lora_rank + hp.n_rot, cx.n_ctx))))
+        else:
+            for role, kind, columns in (("attn_k", cx.type_k, hp.head_dim_k), ("attn_v", cx.type_v, 0)):
+                rows = {g: int(cols.rows(f"blk.{{il}}.{role}.weight.{g}")[il]) for g in range(n_gpu)}
+                sizes = {g: int(cols.ne[row, 1]) * cx.n_ctx for g, row in rows.items() if row >= 0}
+                shapes = {g: (columns, n // columns) if columns else (n, 1) for g, n in sizes.items()}
+                tensors.append((kind, shapes))
+        for kind, shapes in tensors:
+            for g, (columns, n) in shapes.items():
+                used[g] += row_size(kind, columns) * n
+            alloc += int(round_up(sum(padded(kind, shape) for shape in shapes.values()), GPU_ALIGN))
+    return alloc, used
+
+
+def padded(kind: int, shape: Sequence[int]) -> int:
+    """Bytes of a part of a divided tensor: there the last row of any type is padded."""
+    missing = -shape[0] % GPU_ROW_PADDING
+    extra = row_size(kind, shape[0] + missing) - row_size(kind, shape[0]) if missing else 0
+    return row_size(kind, shape[0]) * prod(shape[1:]) + extra
 
 
 def _layer_cache(hp: HParams, cx: Context, il: int, gpu: bool) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from ..models.model import Model
 from ..settings import Settings
 from ..settings.declare import NEW
 from .layers import HOST, Slots, deal_by_number, deal_by_size, shares
-from .moe import Fit, fit
+from .moe import Fit, fit, fit_graph
 from .sizes import LayerSizes, layer_sizes
 
 MIB = 2**20
@@ -25,6 +25,7 @@ class Deal:
 
     ``default``: the device of each layer and of the output as the newer loader counts them, host layers included;
     ``dealt``: the layers that it dealt by size.
+    ``points``: running shares of -sm graph, None without.
     ``sizes``, ``available`` (bytes) and ``fit`` exist in the newer profile only.
     """
 
@@ -37,12 +38,13 @@ class Deal:
     available: int = 0
     fit: Fit | None = None
     split: tuple[float, ...] | None = None
+    points: np.ndarray | None = None
 
 
 def deal(model: Model, settings: Settings, machine: Machine, cx: Context, cols: Columns) -> Deal:
     """Deals the layers. Raises SettingsError for switches that contradict the machine or each other."""
-    if settings.split_mode in ("graph", "attn") and machine.gpus:
-        raise SettingsError(f"-sm {settings.split_mode} is not planned yet; use -sm layer or -sm none")
+    if settings.split_mode == "attn" and machine.gpus:
+        raise SettingsError("-sm attn is not planned yet; use -sm graph, -sm layer or -sm none")
     if not machine.gpus:
         newer = settings.profile == NEW and not machine.cuda_build  # only such a build counts the CPU as a device
         sizes = _sizes(model, settings, cols, cx) if newer else None
@@ -81,18 +83,39 @@ def _deal_2026(model: Model, settings: Settings, machine: Machine, cx: Context, 
     free = _free(settings, devices)
     sizes = _sizes(model, settings, cols, cx)
     points = shares(settings.tensor_split, free) if len(devices) > 1 else np.ones(1, np.float32)
+    divided = settings.split_mode == "graph"
+    if divided:
+        _check_graph(settings, cx, len(devices))
     slots, default, dealt = deal_by_size(cols.n_layer, ngl, points, sizes.total, sizes.compute)
     usable, found = sum(int(f - sizes.compute) for f in free if f > sizes.compute), None
     if settings.fit:
         _check_fit(settings)
         if sizes.required > usable:
-            found = fit(cols, sizes, slots, default, free)
+            found = fit_graph(cols, sizes, slots, usable) if divided else fit(cols, sizes, slots, default, free)
             slots = found.slots
+            if divided:
+                free[default[-1]] -= int(sizes.total[-1])
+    if divided and 0 < ngl <= cols.n_layer:  # the output goes where the last layer is
+        slots = Slots(slots.layers, default[cols.n_layer - 1])
     if devices != gpus:  # layers are dealt in the order of --device, GPUs compute in the machine's
         number = [gpus.index(device) for device in devices]
         place = [s if s == HOST else number[s] for s in (*slots.layers, slots.output)]
         slots, default = Slots(tuple(place[:-1]), place[-1]), tuple(number[d] for d in default)
-    return Deal(gpus, ngl, slots, default, dealt, sizes, usable, found)
+    return Deal(gpus, ngl, slots, default, dealt, sizes, usable, found, points=points if divided and ngl else None)
+
+
+def _check_graph(settings: Settings, cx: Context, n_gpu: int) -> None:
+    """What the reference refuses with -sm graph, and what is not planned with it."""
+    if n_gpu < 2:
+        raise SettingsError("-sm graph needs two GPUs at least; leave it out, or name more with --device")
+    refused = {
+        "-fa off": not cx.flash_attn, "-nkvo": not cx.offload_kqv, "-mqkv": settings.merge_qkv,
+        "-muge": settings.merge_up_gate_experts, "--device": bool(settings.devices),
+        "-mla 0": settings.mla_attn == 0, "-khad with MLA": bool(cx.mla_attn) and cx.k_hadamard,
+    }  # fmt: skip
+    for flag, given in refused.items():
+        if given:
+            raise SettingsError(f"-sm graph with {flag} is not planned; use -sm layer, or leave {flag} out")
 
 
 def _devices(settings: Settings, machine: Machine) -> tuple[Device, ...]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
-from ..graph.types import BF16, F16, QUANTIZED
 from ..gguf.types import TYPES
+from ..graph.types import BF16, F16, QUANTIZED
 from ..models.columns import Added, Columns
 from ..models.model import Model
+from .divide import Division
 
-_K_B, _V_B, _KV_B = ("blk.{il}.attn_%s.weight" % which for which in ("k_b", "v_b", "kv_b"))
+_K_B, _V_B, _KV_B = (f"blk.{{il}}.attn_{which}.weight" for which in ("k_b", "v_b", "kv_b"))
 _Q8_0, _Q8_0_R8 = TYPES["q8_0"].id, TYPES["q8_0_r8"].id
 #: interleaved types, by ggml's numbers: k_b computed from one of them is interleaved too
 _INTERLEAVED = range(TYPES["q4_0_r8"].id, TYPES["q8_k_r8"].id + 1)
@@ -27,8 +28,11 @@ class Computed:
         return len(self.added)
 
 
-def computed_tensors(model: Model, cols: Columns, where: np.ndarray, mla: int) -> Computed:
-    """What the loader adds with -mla ``mla``. where: place per tensor.
+def computed_tensors(
+    model: Model, cols: Columns, where: np.ndarray, mla: int, division: Division | None
+) -> Computed:
+    """What the loader adds with -mla ``mla``. where: place per tensor. division: with it, layers that are divided get
+    their parts of k_b, v_b and of a transposed k_b (under the name of kv_b), each on its GPU.
 
     Raises ModelError for a layer that has neither ``attn_kv_b`` nor both of ``attn_k_b`` and ``attn_v_b``.
     """
@@ -36,14 +40,50 @@ def computed_tensors(model: Model, cols: Columns, where: np.ndarray, mla: int) -
         return Computed((), np.empty(0, np.int8))
     rows = [cols.rows(pattern)[:-1].tolist() for pattern in (_K_B, _V_B, _KV_B)]
     added: list[Added] = []
+    places: list[int] = []
     for il, (k_b, v_b, kv_b) in enumerate(zip(*rows)):
         if kv_b < 0 and min(k_b, v_b) < 0:
             raise ModelError(f"layer {il} has no attn_kv_b, and not both of attn_k_b and attn_v_b; MLA needs them")
+        heads = _heads(model, cols, il) if division is not None else {}
+        if heads:
+            new = _divided(model, cols, il, mla, k_b, kv_b, heads)
+            added += [part for _, part in new]
+            places += [gpu for gpu, _ in new]
+            continue
+        n = len(added)
         if k_b < 0 and mla > 0:
             added += _from_kv_b(model, cols, il, kv_b)
         if kv_b < 0 and mla != 1:
             added.append(_from_parts(model, cols, il, k_b, v_b))
-    return Computed(tuple(added), np.array([where[a.like] for a in added], np.int8))
+        places += [int(where[a.like]) for a in added[n:]]
+    return Computed(tuple(added), np.array(places, np.int8))
+
+
+def _heads(model: Model, cols: Columns, il: int) -> dict[int, int]:
+    """GPU -> heads of latent attention that it computes."""
+    patterns = [p for p in cols.index if p.startswith("blk.{il}.attn_output.weight.")]
+    rows = {int(p.rsplit(".", 1)[1]): int(cols.index[p][il]) for p in patterns}
+    return {g: int(cols.ne[row, 0]) // model.hparams.head_dim_v for g, row in sorted(rows.items()) if row >= 0}
+
+
+def _divided(
+    model: Model, cols: Columns, il: int, mla: int, k_b: int, kv_b: int, heads: dict[int, int]
+) -> list[tuple[int, Added]]:
+    hp = model.hparams
+    nope, added = hp.head_dim_k - hp.n_rot, []
+    if k_b < 0:
+        like = _from_kv_b(model, cols, il, kv_b)
+        kind = like[0].type
+        wanted = [(a.pattern, a.shape or (), a.type, a.like) for a in like]
+    else:
+        kind, wanted = int(cols.type_id[k_b]), []
+    if k_b < 0 or mla > 1:
+        wanted.insert(0, (_KV_B, (hp.kv_lora_rank, nope, 1), kind, kv_b if k_b < 0 else k_b))
+    for pattern, shape, number, row in wanted:
+        for gpu, n in heads.items():
+            name = f"{pattern.replace('{il}', str(il))}.{gpu}"
+            added.append((gpu, Added(name, f"{pattern}.{gpu}", il, row, (*shape[:2], n), number)))
+    return added
 
 
 def _from_kv_b(model: Model, cols: Columns, il: int, row: int) -> list[Added]:

@@ -31,14 +31,11 @@ def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.nda
     inside: list[int] = []
     not_asked = np.zeros(len(cols), bool)
     if settings.merge_qkv:
-        rows = {r: cols.rows(f"blk.{{il}}.attn_{r}.weight") for r in "qkv"}
+        parts_of = _latent_parts if model.hparams.is_mla else _attention_parts
         for il in range(model.hparams.n_layer):
-            q, k, v = (int(rows[r][il]) for r in "qkv")
-            if min(q, k, v) < 0 or cols.type_id[q] != cols.type_id[k]:
+            name, parts = parts_of(cols, il)
+            if not parts:
                 continue
-            parts, name = [q, k], "attn_qk"
-            if cols.type_id[v] == cols.type_id[q]:
-                parts, name = [q, k, v], "attn_qkv"
             added.append(_added(cols, f"blk.{{il}}.{name}.weight", il, parts))
             places.append(int(slot[il]))  # the merged tensor goes where the layer is: no rule is asked for its parts
             inside += parts
@@ -55,6 +52,25 @@ def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.nda
                 places.append(int(where[u]))
                 inside += [u, g]
     return Merged(tuple(added), np.array(places, np.int8), np.array(inside, np.int64), not_asked)
+
+
+def _attention_parts(cols: Columns, il: int) -> tuple[str, list[int]]:
+    """Name of the merged tensor and rows of q and k, and of v where all three types are equal."""
+    q, k, v = (int(cols.rows(f"blk.{{il}}.attn_{r}.weight")[il]) for r in "qkv")
+    if min(q, k, v) < 0 or cols.type_id[q] != cols.type_id[k]:
+        return "", []
+    if cols.type_id[v] == cols.type_id[q]:
+        return "attn_qkv", [q, k, v]
+    return "attn_qk", [q, k]
+
+
+def _latent_parts(cols: Columns, il: int) -> tuple[str, list[int]]:
+    """Latent attention: q (or its compressed form) and the latent, where their types are equal."""
+    q, lora, kv = (int(cols.rows(f"blk.{{il}}.attn_{r}.weight")[il]) for r in ("q", "q_a", "kv_a_mqa"))
+    q = q if lora < 0 else lora
+    if min(q, kv) < 0 or cols.type_id[q] != cols.type_id[kv]:
+        return "", []
+    return "attn_qk_a_mqa", [q, kv]
 
 
 def _added(cols: Columns, pattern: str, il: int, parts: list[int]) -> Added:

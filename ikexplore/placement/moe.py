@@ -19,10 +19,12 @@ def _rule(il: int, flag: str) -> Rule:
     return Rule(rf"blk\.{il}{_EXPERTS}", "CPU", flag)
 
 
-def n_cpu_moe_rules(cols: Columns, count: int, default: Sequence[int], n_gpu: int) -> list[Rule]:
-    """Rules of --n-cpu-moe: the last layers that have experts; with several GPUs each gives up its own last ones."""
+def n_cpu_moe_rules(
+    cols: Columns, count: int, default: Sequence[int], n_gpu: int, graph: bool = False
+) -> list[Rule]:
+    """Rules of --n-cpu-moe: the last layers that have experts; with several GPUs (but -sm graph) each gives up its own."""
     n = cols.n_layer
-    if count >= n or n_gpu < 2:
+    if count >= n or n_gpu < 2 or graph:
         has = cols.rows("blk.{il}.ffn_down_exps.weight")[:-1] >= 0
         return [_rule(il, "--n-cpu-moe") for il in reversed(range(n)) if has[il]][:count]
     left = shared_out([list(default[:n]).count(gpu) for gpu in range(n_gpu)], count, n)
@@ -105,6 +107,31 @@ def fit(cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], 
                 f"{limit // _MIB}; lower -c or -ub, or use more GPUs"
             )
     return Fit(tuple(rules), slots, tuple(layers), tuple(use))
+
+
+def fit_graph(cols: Columns, sizes: LayerSizes, slots: Slots, available: int) -> Fit:
+    """-sm graph: experts of the first layers go to the host until the rest and the compute buffer fit.
+
+    Raises SettingsError when even all of them are not enough.
+    """
+    rules: list[Rule] = []
+    layers: list[int] = []
+    need = sizes.required
+    for il in range(cols.n_layer):
+        rows = [int(cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[il]) for which in ("down", "up", "gate")]
+        held = sum(int(cols.nbytes[row]) for row in rows if row >= 0)
+        need -= held
+        if held:
+            rules.append(_rule(il, "--fit"))
+            layers.append(il)
+        if need <= available - sizes.compute:
+            break
+    if need > available:
+        raise SettingsError(
+            f"--fit: {need // _MIB} MiB are needed even with all experts in host memory, and {available // _MIB} are "
+            "free; lower -c or -ub, or use more GPUs"
+        )
+    return Fit(tuple(rules), slots, tuple(layers))
 
 
 def _fill_from_the_end(sizes: Sequence[float], free: Sequence[int]) -> Slots:

@@ -9,13 +9,14 @@ from ..errors import SettingsError
 from ..graph.types import type_name
 from ..machine import Device, Machine
 from ..models.columns import Columns, columns
-from ..models.context import Context, context
+from ..models.context import MLA_ON_REQUEST, Context, before, context
 from ..models.model import Model
 from ..settings import Settings
 from ..settings.declare import NEW
 from .asked import overridden, with_copies
-from .buffers import CPU_EXTRA, cache_bytes, held_bytes, mapped_bytes, split_bytes
+from .buffers import CPU_EXTRA, cache_bytes, divided_cache, held_bytes, mapped_bytes, split_bytes
 from .deal import Deal, deal
+from .divide import Division, divide
 from .latent import computed_tensors
 from .layers import HOST, Slots
 from .merge import Merged, merged_tensors
@@ -48,6 +49,8 @@ class Placement:
     overridden: dict[str, int]  #: buffer name -> messages "buffer type overridden"
     use_mmap: bool
     file_types: np.ndarray  #: type ids before -rtr
+    part: np.ndarray  #: bool per row: what one GPU holds of a tensor that -sm graph divides
+    division: Division | None
     computed: np.ndarray  #: bool per row of ``tensors``: computed while loading, in a buffer of its own
 
     @property
@@ -121,11 +124,13 @@ class Placement:
         """(buffer name, bytes), one entry per line that the reference prints: host first, then CPU, then GPUs."""
         lines: list[tuple[str, int]] = []
         for place in (self.host, self.cpu, self.divided, *range(len(self.gpus))):
-            rows = np.flatnonzero((self.place == place) & ~self.computed)
+            rows = np.flatnonzero((self.place == place) & ~self.computed & ~self.part)
             if not len(rows):
                 continue
             if place < len(self.gpus):
                 lines.append((self.name(place), held_bytes(self.tensors, rows, True)))
+            elif place == self.divided and self.division is not None:
+                lines.append((self.name(place), self.division.alloc))
             elif place == self.divided:
                 lines.append((self.name(place), split_bytes(self.tensors, rows, self.deal.split or ())[0]))
             elif self.use_mmap:
@@ -136,25 +141,42 @@ class Placement:
                 lines.append((self.name(place), size + (CPU_EXTRA if plain else 0)))
         return lines
 
+    def computed_name(self, row: int) -> str:
+        """Name of the buffer of a computed tensor; beside mapped weights it is plain memory."""
+        place = int(self.place[row])
+        return "CPU" if place == self.host and self.use_mmap else self.name(place)
+
     @cached_property
     def computed_mla(self) -> dict[str, tuple[int, int]]:
         """(tensors, bytes) of what loading computes for latent attention, per buffer; no printed size has them."""
         found: dict[str, tuple[int, int]] = {}
         for row in np.flatnonzero(self.computed).tolist():
-            place = int(self.place[row])
-            name = "CPU" if place == self.host and self.use_mmap else self.name(place)
+            name = self.computed_name(row)
             n, size = found.get(name, (0, 0))
             found[name] = n + 1, size + int(self.tensors.nbytes[row])
         return found
 
     @cached_property
     def divided_bytes(self) -> dict[str, int]:
-        """Bytes that each GPU holds of -sm row's matrices; empty without."""
+        """Bytes that each GPU holds of what -sm row or -sm graph divides; empty without."""
+        if self.division is not None:
+            return {gpu.name: size for gpu, size in zip(self.gpus, self.division.used)}
         rows = np.flatnonzero(self.place == self.divided)
         if not len(rows):
             return {}
         parts = split_bytes(self.tensors, rows, self.deal.split or ())[1]
         return {gpu.name: size for gpu, size in zip(self.machine.gpus, parts)}
+
+    @cached_property
+    def cache_parts(self) -> dict[str, int]:
+        """Bytes of the cache that each GPU holds of divided layers; empty without -sm graph."""
+        if self.division is None:
+            return {}
+        return {gpu.name: size for gpu, size in zip(self.gpus, self._divided_cache[1])}
+
+    @cached_property
+    def _divided_cache(self) -> tuple[int, list[int]]:
+        return divided_cache(self.model.hparams, self.context, self.tensors, len(self.gpus), self.kv_slots)
 
     @cached_property
     def _cache(self) -> tuple[dict[int, int], int, int]:
@@ -165,8 +187,12 @@ class Placement:
         """(buffer name, bytes) of the KV cache."""
         lines = []
         for slot, size in self._cache[0].items():
+            if self.division is not None and slot != HOST:
+                continue
             extra = CPU_EXTRA if slot == HOST and not self.pinned else 0
             lines.append((self.host_name if slot == HOST else self.gpus[slot].name, size + extra))
+        if self.division is not None:
+            lines.append(("CUDA_Split", self._divided_cache[0]))
         return lines
 
     @property
@@ -187,7 +213,7 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
     Raises SettingsError for switches that contradict each other, the model or the machine; ModelError for a model that
     lacks a tensor.
     """
-    newer, cx, cols = settings.profile == NEW, context(model, settings), columns(model)
+    newer, cx, cols = settings.profile == NEW, context(model, settings, machine), columns(model)
     dealt = deal(model, settings, machine, cx, cols)
     rules = _rules(settings, dealt, cols)
     pinned = machine.cuda_build and bool(machine.gpus)
@@ -205,11 +231,22 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
         where[merged.inside] = -1
         where = np.concatenate([where, merged.place]).astype(np.int8)
         rule = np.concatenate([rule, np.full(len(merged.added), -1, np.int16)])
-    made = computed_tensors(model, cols, where, cx.mla_attn)
+    division, n_whole = None, len(cols)
+    if dealt.points is not None:
+        on_gpus = [il for il, slot in enumerate(dealt.slots.layers) if slot != HOST]
+        division = divide(model, cols, dealt.points, on_gpus, rule >= 0)
+        where = np.where(np.isin(np.arange(len(cols)), division.whole), len(dealt.gpus) + 2, where)
+        cols = cols.with_added(division.added)
+        where = np.concatenate([where, division.place]).astype(np.int8)
+        rule = np.concatenate([rule, np.full(len(division.added), -1, np.int16)])
+    part = np.arange(len(cols)) >= n_whole
+    always = not newer and before(machine, MLA_ON_REQUEST)
+    made = computed_tensors(model, cols, where, 1 if always else cx.mla_attn, division)
     if len(made):
         cols = cols.with_added(made.added)
         where = np.concatenate([where, made.place]).astype(np.int8)
         rule = np.concatenate([rule, np.full(len(made), -1, np.int16)])
+    part = np.concatenate([part, np.zeros(len(made), bool)])
     computed = np.arange(len(cols)) >= len(cols) - len(made)
     file_types = cols.type_id
     if settings.rtr:
@@ -217,7 +254,10 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
         may = (where == n_gpu) | (where == n_gpu + 1)
         may &= np.array([name != "token_embd.weight" for name in cols.names])
         cols = cols.with_types(repacked_types(cols.type_id, cols.ne, may, "avx512_bf16" in machine.features, newer))
-    return Placement(model, settings, machine, cx, dealt, cols, where, rules, rule, said, use_mmap, file_types, computed)
+    return Placement(
+        model, settings, machine, cx, dealt, cols, where, rules, rule, said, use_mmap, file_types, part,
+        division, computed,
+    )  # fmt: skip
 
 
 def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:
@@ -236,7 +276,7 @@ def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:
     if dealt.fit is not None:
         rules += dealt.fit.rules
     if newer and settings.n_cpu_moe and dealt.gpus:
-        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, dealt.default, len(dealt.gpus))
+        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, dealt.default, len(dealt.gpus), settings.split_mode == "graph")
     return tuple(rules)
 
 

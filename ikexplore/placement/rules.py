@@ -1,13 +1,12 @@
 """Override rules: which tensors a regex takes, and the first one that does."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from ..errors import SettingsError
+from ..settings.pattern import compile_pattern
 
 
 @dataclass(frozen=True)
@@ -19,22 +18,10 @@ class Rule:
     flag: str = "-ot"  #: the switch that it comes from
 
 
-@lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """The regex of a rule. The reference reads ECMAScript; Python reads the patterns that people write alike.
-
-    Raises SettingsError for a pattern that is no regex.
-    """
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise SettingsError(f"-ot {pattern}=...: {pattern!r} is no regular expression: {error}; mend it") from None
-
-
 @lru_cache(maxsize=512)
 def matches(pattern: str, names: tuple[str, ...]) -> np.ndarray:
     """bool per name: the pattern is found in it (std::regex_search). Kept, for names and patterns come again."""
-    search = compiled(pattern).search
+    search = compile_pattern(pattern).search
     found = np.array([search(name) is not None for name in names], bool)
     found.setflags(write=False)
     return found

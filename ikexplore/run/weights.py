@@ -74,4 +74,4 @@ def _weight(tensor: Tensor, data: np.ndarray, target: Format | None) -> Weight:
             raise ModelError(f"{tensor.name} has matrices of {rows} rows; quantized ones need at least 16 here")
         data = np.concatenate([data, np.zeros((16 - rows) * row_bytes, np.uint8)])
     chosen = target or source
-    return Weight(tensor.name, chosen, data.ctypes.data, columns, rows, matrices, row_bytes, data)
+    return Weight(tensor.name, chosen, data.ctypes.data, columns, rows, matrices, chosen.row_bytes(columns), data)

@@ -4,7 +4,9 @@ Everything is a bool per graph row. The CPU computes every op. Source: ggml-cuda
 for what changed between the commits of the June 2025 profile.
 """
 
+import weakref
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,19 +69,31 @@ def rules(cx: Context, machine: Machine) -> Rules:
 
 def _of(graph: Graph, *ops: str) -> np.ndarray:
     """Rows with one of these ops."""
-    wanted = np.zeros(len(OP), bool)
-    wanted[[OP[op] for op in ops]] = True
-    return np.flatnonzero(wanted[graph.op_id])
+    rows = [graph.rows_by_op[OP[op]] for op in ops if OP[op] in graph.rows_by_op]
+    return rows[0] if len(rows) == 1 else np.concatenate([np.empty(0, np.int64), *rows])
 
 
+@lru_cache(maxsize=8)
 def _flags(names: tuple[str, ...]) -> np.ndarray:
     flags = np.zeros(N_TYPES, bool)
     flags[[TYPES[name].id for name in names]] = True
     return flags
 
 
+#: answers about a graph, kept as long as it is: a change of -ot asks the same again
+_ANSWERS: "weakref.WeakKeyDictionary[Graph, dict[tuple, np.ndarray]]" = weakref.WeakKeyDictionary()
+
+
 def supports(graph: Graph, r: Rules, cc: int) -> np.ndarray:
     """bool per row: a GPU of compute capability ``cc`` (860 is 8.6) can compute it."""
+    answers = _ANSWERS.setdefault(graph, {})
+    key = (r.newer, r.date, cc)
+    if key not in answers:
+        answers[key] = _supports(graph, r, cc)
+    return answers[key]
+
+
+def _supports(graph: Graph, r: Rules, cc: int) -> np.ndarray:
     able = np.ones(len(graph), bool)
     kind, srcs = graph.type_id, graph.srcs
     rows = _of(graph, "MUL_MAT", "MUL_MAT_ID")
@@ -146,6 +160,14 @@ def _flash(graph: Graph, r: Rules, rows: np.ndarray, cc: int) -> np.ndarray:
 
 def wants(graph: Graph, r: Rules) -> np.ndarray:
     """bool per row: the op has enough rows that a GPU would fetch its weights from host memory."""
+    answers = _ANSWERS.setdefault(graph, {})
+    key = ("wants", r.date, r.batch, r.batch_per_byte)
+    if key not in answers:
+        answers[key] = _wants(graph, r)
+    return answers[key]
+
+
+def _wants(graph: Graph, r: Rules) -> np.ndarray:
     want = graph.ne[:, 1] >= r.batch
     want[_of(graph, "GET_ROWS")] = False
     for op, ids in (("MUL_MAT_ID", 2), ("MOE_FUSED_UP_GATE", 3)):

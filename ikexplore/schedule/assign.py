@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph.fast import fast
 from ..graph.graph import Graph
+from ..graph.ops import OP
 
 #: why a row is where it is, by the number that ``assign`` gives
 REASONS = (
@@ -21,6 +22,7 @@ REASONS = (
     "sources",  # no neighbour could compute it; most of its sources are there
     "view",  # it only looks at memory that is there
     "consumer",  # the op that reads it runs there
+    "reduced",  # a part of a sum, which belongs to its GPU, or the sum itself
     "pinned",  # the graph builder asked for the CPU (-nkvo)
 )
 REASON = {name: number for number, name in enumerate(REASONS)}
@@ -53,17 +55,28 @@ def assign(
     pinned = np.array([params.get("backend") == "CPU" for _, params in graph.labels])[graph.label_id]
     backend[pinned], reason[pinned] = cpu, REASON["pinned"]
     view = graph.is_view_op
-    fast(_first, n)(graph.srcs, graph.view_src, graph.flags, held, weight, supports, offload, backend, reason)
+    reduce = graph.op_id == OP["REDUCE"]
+    fast(_first, n)(graph.srcs, graph.view_src, graph.flags, held, weight, supports, offload, reduce, backend, reason)
     fast(_spread, n)(view, supports, n_leafs, cpu, backend, reason)
     fast(_rest, n)(graph.srcs, graph.view_src, view, held, supports, n_leafs, backend, reason)
     return Assignment(backend, reason)
 
 
-def _first(srcs, view_src, flags, held, weight, supports, offload, backend, reason):  # type: ignore[no-untyped-def]
+def _first(srcs, view_src, flags, held, weight, supports, offload, reduce, backend, reason):  # type: ignore[no-untyped-def]
     """Pass 1: rows whose memory, or whose weights, say where they run."""
     n, width = srcs.shape
     cpu = supports.shape[1] - 1
     for row in range(n):
+        if reduce[row]:
+            for j in range(width):
+                source = srcs[row, j]
+                if source >= 0:
+                    if backend[source] < 0:
+                        backend[source] = j
+                        reason[source] = 9
+                    if source == view_src[row]:
+                        backend[row] = backend[source]
+                        reason[row] = 9
         if backend[row] >= 0:
             continue
         home = held[row]

@@ -43,6 +43,11 @@ def _tensor(plan: Plan, row: int) -> str:
     size = f"{p.tensors.nbytes[row] / MIB:,.2f} MiB"
     if p.place[row] < 0:
         return f"{name} ({kind}, {size}) lies inside a tensor that loading merges it into."
+    if p.computed[row]:
+        return (
+            f"{name} ({kind}, {size}) is not in the file: loading computes it for latent attention and keeps it in "
+            f"{p.computed_name(row)}, beside the tensor that it is made from; no printed size counts it."
+        )
     text = f"{name} ({kind}, {size}) is in {p.name(int(p.place[row]))}: {_why_there(plan, row)}."
     if p.file_types[row] != p.tensors.type_id[row]:
         text += f" -rtr made it {kind} from {type_name(int(p.file_types[row]))}."
@@ -63,6 +68,10 @@ def _why_there(plan: Plan, row: int) -> str:
         return text + (f" (so would {', '.join(map(str, later))})" if later else "")
     if name == "token_embd.weight" and p.place[row] == p.host:
         return "the embedding always stays in host memory"
+    if p.place[row] == p.divided:
+        return f"-sm {plan.settings.split_mode} divides it among the GPUs"
+    if p.part[row]:
+        return f"it is what this GPU has of a tensor that -sm {plan.settings.split_mode} divides or copies"
     return _slot(plan, il)
 
 
@@ -124,6 +133,7 @@ def _why_runs(plan: Plan, row: int) -> str:
         "sources": "the backends beside it cannot compute it, and most of its sources are there",
         "view": "it only looks at memory that is there",
         "consumer": "the op that reads it runs there",
+        "reduced": "it is a GPU's part of a sum, or the sum, which the last of these GPUs keeps",
         "pinned": "-nkvo keeps attention with the KV cache",
         "input": "graph inputs are filled by the host",
     }

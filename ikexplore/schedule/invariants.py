@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ..graph.ops import OP
 from .schedule import Schedule
 
 
@@ -45,7 +46,7 @@ def _sources_readable(s: Schedule) -> Iterator[str]:
     where = np.concatenate([s.at.backend, s.cut.to])
     memory = np.concatenate([home, s.cut.to])
     for row in range(g.n_leafs, n):
-        if g.is_view_op[row]:
+        if g.is_view_op[row] or g.op_id[row] == OP["REDUCE"]:  # a sum reads its parts where they are
             continue
         for source in s.cut.srcs[row]:
             here = s.at.backend[row]

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..graph.types import type_name
-from ..placement.rules import Rule, matches
+from ..placement.rules import matches
+from . import contradictions, slips
+from .finding import LEVELS, Finding, flag, splits_with
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 MIB = 2**20
-LEVELS = ("error", "warning", "note")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """``level`` is error, warning or note; ``fix`` is the mended flag, None where there is none."""
-
-    level: str
-    text: str
-    fix: str | None = None
-
 
 def findings(plan: Plan) -> list[Finding]:
     """All findings of a plan, the worst first."""
     found = [*_sizes(plan), *_rules(plan), *_repack(plan), *_copies(plan), *_unknown(plan)]
+    found += [*slips.findings(plan), *contradictions.findings(plan)]
     return sorted(found, key=lambda f: LEVELS.index(f.level))
 
 
@@ -39,7 +29,10 @@ def _sizes(plan: Plan) -> list[Finding]:
     for d in plan.devices:
         if d.over_mib:
             sizes = f"it needs {d.total_mib:,.0f} MiB and has {d.capacity_mib:,}, over by {d.over_mib:,.0f} MiB"
-            found.append(Finding("error", f"{d.name} does not fit: {sizes}."))
+            text = f"{d.name} does not fit: {sizes}"
+            if plan.placement.deal.fit is not None and d.compute_mib:
+                text += f"; --fit does not count the compute buffer of {d.compute_mib:,.0f} MiB with its room for experts"
+            found.append(Finding("error", text + "."))
     return found
 
 
@@ -49,29 +42,25 @@ def _rules(plan: Plan) -> list[Finding]:
     p = plan.placement
     names = p.tensors.names
     taken = Counter(p.rule[p.rule >= 0].tolist())
+    own = ~(p.part | p.computed)  # overrides are asked for tensors of the file
     for number, rule in enumerate(p.rules):
         if rule.flag != "-ot" or taken[number]:
             continue
-        flag = _flag(rule)
-        hits = np.flatnonzero(matches(rule.pattern, names))
+        said = flag(rule)
+        hits = np.flatnonzero(matches(rule.pattern, names) & own)
         if not len(hits):
-            found.append(Finding("warning", f"{flag} matches no tensor of this model."))
+            found.append(Finding("warning", f"{said} matches no tensor of this model."))
             continue
         winners = Counter(p.rule[hits][p.rule[hits] >= 0].tolist())
         if not winners:
             continue
         first = p.rules[winners.most_common(1)[0][0]]
-        text = f"{flag} changes nothing: all {len(hits)} tensors that it matches are taken by rules before it"
+        text = f"{said} changes nothing: all {len(hits)} tensors that it matches are taken by rules before it"
         same = all(p.rules[w].buffer == rule.buffer for w in winners)
-        fix = None if same else f"{flag} {_flag(first)}"
-        text += f", such as {_flag(first)}."
+        fix = None if same else f"{said} {flag(first)}"
+        text += f", such as {flag(first)}."
         found.append(Finding("note" if same else "warning", text, fix))
     return found
-
-
-def _flag(rule: Rule) -> str:
-    """A rule as it can be pasted into a shell."""
-    return f"{rule.flag} {shlex.quote(f'{rule.pattern}={rule.buffer}')}"
 
 
 def _repack(plan: Plan) -> list[Finding]:
@@ -90,11 +79,14 @@ def _repack(plan: Plan) -> list[Finding]:
         return []
     kinds = ", ".join(f"{n} {kind}" for kind, n in lost.most_common())
     n = sum(lost.values())
+    without = plan.settings.replace(rtr=False)
+    then = splits_with(plan, without)
+    splits = "?" if then is None else then.batch
     text = (
         f"-rtr makes {n} tensors ({size / MIB:,.0f} MiB) types that no CUDA kernel multiplies ({kinds}): "
-        "their ops stay on the CPU, for prompts too"
+        f"their ops stay on the CPU, for prompts too ({plan.graph_splits} splits, {splits} without -rtr)"
     )
-    fix = plan.settings.replace(rtr=False).command() or None
+    fix = without.command() or None
     return [Finding("warning", text + ".", fix)]
 
 
@@ -110,9 +102,9 @@ def _copies(plan: Plan) -> list[Finding]:
         f"the build holds every copied input {s.n_copies} times (GGML_SCHED_MAX_COPIES), offloaded host weights too: "
         f"{s.n_copies * size / MIB:,.0f} MiB of GPU memory; build with GGML_SCHED_MAX_COPIES=1"
     )
-    return [Finding("warning", text + ".")]
+    return [Finding("warning", text + ".", "-DGGML_SCHED_MAX_COPIES=1")]
 
 
 def _unknown(plan: Plan) -> list[Finding]:
     flags = plan.settings.unknown
-    return [Finding("note", f"{flag} was not understood and has no part in this plan.") for flag in flags]
+    return [Finding("note", f"{word} was not understood and has no part in this plan.") for word in flags]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph.types import type_name
+from ..models.build import ROPE_FIRST
 from ..placement.deal import Deal
 from ..settings.declare import NEW
 from ..settings.ops import OP_NUMBERS
@@ -41,8 +42,37 @@ def _loading(plan: Plan) -> list[str]:
         on_gpu = min(p.deal.n_gpu_layers, hp.n_layer + 1)
         lines.append(f"llm_load_tensors: offloaded {on_gpu}/{hp.n_layer + 1} layers to GPU")
     lines += [f"llm_load_tensors: {name:>10} buffer size = {size:8.2f} MiB" for name, size in plan.model_mib]
+    if p.division is not None:
+        lines.append("Estimated model buffer size per device:")
+        lines += [f"    Device {i}:  {size / MIB:8.2f} MiB" for i, size in enumerate(p.division.used)]
+    lines += _computed(plan, newer)
     if plan.repacked:
         lines.append(f"============ Repacked {len(plan.repacked)} tensors")
+    return lines
+
+
+def _computed(plan: Plan, newer: bool) -> list[str]:
+    """What latent attention needs and the file lacks (llm_prepare_mla). June 2025 prints one line for k_b and v_b."""
+    p = plan.placement
+    lines: list[str] = []
+    for row in np.flatnonzero(p.computed).tolist():
+        name, kind = p.tensors.names[row], type_name(int(p.file_types[row]))
+        if not newer and name.endswith("attn_k_b.weight"):
+            continue
+        shape = p.tensors.ne[row - 1 if not newer and name.endswith("attn_v_b.weight") else row]
+        if p.division is not None:
+            if name.endswith(".0"):
+                size = " x ".join(str(n) for n in [*shape.tolist()[:2], plan.model.hparams.n_head])
+                text = f"Computed {name[:-2]} as {size} of type {_ggml_name(kind)}"
+                lines.append(f"{text}, split across {len(p.gpus)} devices on dim=2")
+            continue
+        size = " x ".join(str(n) for n in shape.tolist() if n > 1)
+        of = f" of type {_ggml_name(kind)}" if newer else ""
+        lines.append(f"Computed {name} as {size}{of} and stored in buffer {p.computed_name(row)}")
+    if lines and p.division is None:
+        made = "wkv_b" if "attn_kv_b" in lines[0] else "wk_b/wv_b"
+        n = len(lines) // (2 if newer and made != "wkv_b" else 1)
+        lines.insert(0, f"============ llm_prepare_mla: need to compute {n} {made} tensors")
     return lines
 
 
@@ -93,11 +123,16 @@ def _context(plan: Plan) -> list[str]:
         ]  # fmt: skip
     lines = [f"{head}: {name:<{width}} = {value}" for name, value in facts]
     lines += [f"llama_kv_cache_init: {name:>10} KV buffer size = {size:8.2f} MiB" for name, size in plan.kv_mib]
+    if p.cache_parts:
+        lines.append(f"llama_kv_cache_init: KV cache size per device{' (MLA replicated)' if cx.mla_attn else ''}:")
+        lines += [f"    Device {i}:  {size / MIB:g} MiB" for i, size in enumerate(p.cache_parts.values())]
     k, v = p.kv_self_bytes
     kinds = _ggml_name(type_name(cx.type_k)), _ggml_name(type_name(cx.type_v))
     names = ("c^KV", "kv^T") if cx.mla_attn else ("K", "V")
+    if cx.mla_attn and not newer and plan.rules.date < ROPE_FIRST:
+        kinds = _ggml_name(type_name(cx.latent_type)), kinds[1]
     second = f"{names[1]} ({kinds[1]}): {v / MIB:7.2f} MiB"
-    if cx.mla_attn and cx.flash_attn:
+    if cx.mla_attn and (cx.flash_attn or (v == 0 and not newer and plan.rules.date < ROPE_FIRST)):
         second = "kv^T: not used"
     lines.append(
         f"{head}: KV self size  = {(k + v) / MIB:7.2f} MiB, {names[0]} ({kinds[0]}): {k / MIB:7.2f} MiB, {second}"

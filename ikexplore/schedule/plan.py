@@ -1,5 +1,6 @@
 """``plan``: from model, settings and machine to everything that the reference would log, and to who computes what."""
 
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,9 @@ from .abilities import Rules, rules
 from .lint import Finding, findings
 from .log import log
 from .schedule import MIB, Schedule, Split, schedule, two_decimals
+
+KEPT_GRAPHS = 6  #: per model
+_GRAPHS: "weakref.WeakKeyDictionary[Model, dict[tuple, Graph]]" = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,21 @@ class Plan:
 
     def scheduled(self, n_tokens: int, n_outputs: int | None = None, policy: bool = False) -> Schedule:
         """The graph of ``n_tokens`` tokens over the whole cache, scheduled; with the offload policy if asked."""
-        graph = build(
-            self.model, self.settings, self.machine, n_tokens, n_outputs=n_outputs, tensors=self.placement.tensors
-        )
+        graph = self._graph(n_tokens, n_outputs)
         return schedule(graph, self.placement, self.rules, self.settings.offload_policy if policy else ())
+
+    def _graph(self, n_tokens: int, n_outputs: int | None) -> Graph:
+        """The graph; the last few of a model are kept, for overrides and devices do not change them."""
+        p, s, kept = self.placement, self.settings, _GRAPHS.setdefault(self.model, {})
+        engine = (bool(p.gpus), self.machine.commit_date, s.split_mode, s.main_gpu, len(p.gpus))
+        key = (p.context, p.tensors.signature, engine, n_tokens, n_outputs)
+        graph = kept.pop(key, None)
+        if graph is None:
+            graph = build(self.model, s, self.machine, n_tokens, n_outputs=n_outputs, tensors=p.tensors)
+        kept[key] = graph  # the last one asked for is the last to go
+        while len(kept) > KEPT_GRAPHS:
+            kept.pop(next(iter(kept)))
+        return graph
 
     @property
     def n_tokens(self) -> int:
@@ -147,12 +162,15 @@ class Plan:
     def devices(self) -> list[DeviceUse]:
         """What each device of the machine holds, the CPU last; buffers in pinned host memory count there.
 
-        The buffer that -sm row divides counts with its part on each GPU.
+        The buffer that -sm row divides counts with its part on each GPU; tensors of latent attention that loading
+        computes count too, though no printed line has them.
         """
         rows = []
         p = self.placement
         compute = [(name, size) for name, size in self.compute_bytes.items() if size > 1]
-        kinds = ([*p.model_bytes, *p.divided_bytes.items()], p.kv_bytes, [p.output_bytes], compute)
+        computed = [(name, size) for name, (_, size) in p.computed_mla.items()]
+        model_bytes = [*p.model_bytes, *p.divided_bytes.items(), *computed]
+        kinds = (model_bytes, [*p.kv_bytes, *p.cache_parts.items()], [p.output_bytes], compute)
         for device in self.machine.devices:
             host = device.kind == "cpu"
             names = {"CPU", "CUDA_Host"} if host else {device.name}

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..graph.graph import Graph
 from ..graph.ops import OP
 from ..placement import Placement
@@ -81,7 +82,7 @@ class Split:
         a, b = int(cut.first_input[self.number]), int(cut.first_input[self.number + 1])
         name = s.graph.name
         return [
-            SplitInput(name[row], size, bool(s.weight[row]))
+            SplitInput(name[row], size, bool(s.of_weight[row]))
             for row, size in zip(cut.source[a:b].tolist(), s.arena.copied[a:b].tolist())
         ]
 
@@ -103,7 +104,7 @@ class Schedule:
     buffers: tuple[str, ...]  #: name of each backend's compute buffer
     extra: int  #: bytes that the host's buffer adds to its size
     held: np.ndarray
-    weight: np.ndarray
+    weight: np.ndarray  #: bool per row: a weight
     able: np.ndarray
     wanted: np.ndarray
     at: Assignment
@@ -157,8 +158,14 @@ class Schedule:
         return "".join(letters[i] for i in self.cut.backend.tolist())
 
     @cached_property
+    def of_weight(self) -> np.ndarray:
+        """bool per row: a weight, or a view of one."""
+        root = self.graph.view_src
+        return self.weight | (self.weight[root] & (root >= 0))
+
+    @cached_property
     def _copied(self) -> tuple[int, int]:
-        of_weights = self.weight[self.cut.source]
+        of_weights = self.of_weight[self.cut.source]
         return int(self.arena.copied[of_weights].sum()), int(self.arena.copied[~of_weights].sum())
 
     @property
@@ -185,12 +192,26 @@ def schedule(graph: Graph, placed: Placement, rules: Rules, policy: tuple[tuple[
         able[:, i] = by_cc[gpu.cc]
     wanted = wants(graph, rules)
     at = assign(graph, held, weight, able, wanted & _allowed(policy)[graph.op_id], n_gpu + 1)
+    if (graph.op_id == OP["REDUCE"]).any():
+        _check_parts(graph, at, able)
     cut = split(graph, at, held, weight, rules.max_inputs, n_gpu + 1)
     n_copies = placed.n_copies or 1
     arena = arenas(graph, at, cut, held, n_copies, not rules.newer, n_gpu + 1)
     buffers = (*backends[:-1], placed.host_name)
     extra = 0 if placed.pinned else 32
     return Schedule(graph, backends, buffers, extra, held, weight, able, wanted, at, cut, arena, n_copies)
+
+
+def _check_parts(graph: Graph, at: Assignment, able: np.ndarray) -> None:
+    """-sm graph gives each part to its GPU, whether that GPU can compute it or not."""
+    rows = np.arange(graph.n_leafs, len(graph))
+    rows = rows[~graph.is_view_op[rows] & ~able[rows, at.backend[rows]]]
+    if len(rows):
+        node = graph[int(rows[0])]
+        kind = graph.type[node.src[0]]
+        raise SettingsError(
+            f"-sm graph: {node.name} ({node.op} of {kind}) would be given to a GPU that has no kernel for it; use -sm layer"
+        )
 
 
 def _held(graph: Graph, placed: Placement) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +226,8 @@ def _held(graph: Graph, placed: Placement) -> tuple[np.ndarray, np.ndarray]:
     cache = rows[(tensor < 0) & ((graph.flags[rows] & 1) == 0)]
     slots = np.array([cpu if slot < 0 else slot for slot in placed.kv_slots], np.int8)
     held[cache] = slots[graph.layer[cache]]
+    own = np.array([-1 if "scratch" in p else p.get("gpu", -2) for _, p in graph.labels], np.int8)[graph.label_id[rows]]
+    held[rows[own != -2]] = own[own != -2]  # parts of a divided cache, and what a REDUCE will fill
     return held, weight
 
 

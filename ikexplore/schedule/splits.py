@@ -6,6 +6,7 @@ import numpy as np
 
 from ..graph.fast import fast
 from ..graph.graph import Graph
+from ..graph.ops import OP
 from .assign import Assignment
 
 
@@ -41,18 +42,21 @@ def split(
     """Cuts a graph (pass 5 of ggml_backend_sched_split_graph). ``held`` and ``weight`` as for ``assign``.
 
     A split begins where the backend changes, where a node reads a weight from another backend (so that the memory of
-    the weights fetched before can be used again), and where ``max_inputs`` copies would not be enough.
+    the weights fetched before can be used again), where ``max_inputs`` copies would not be enough, at a REDUCE and
+    where the graph builder says so. A REDUCE reads its sources where they are.
     """
+    reduce = graph.op_id == OP["REDUCE"]
+    asked = np.array(["new_split" in params for _, params in graph.labels])[graph.label_id]
     return Splits(
         *fast(_split, len(graph))(
-            graph.srcs, graph.view_src, graph.is_view_op, graph.flags, at.backend, held, weight, graph.n_leafs,
-            max_inputs, n_backends,
+            graph.srcs, graph.view_src, graph.is_view_op, reduce, asked, graph.flags, at.backend, held, weight,
+            graph.n_leafs, max_inputs, n_backends,
         )
     )  # fmt: skip
 
 
 def _split(  # type: ignore[no-untyped-def]
-    srcs, view_src, view, flags, backend, held, weight, n_leafs, max_inputs, n_backends
+    srcs, view_src, view, reduce, asked, flags, backend, held, weight, n_leafs, max_inputs, n_backends
 ):
     n, width = srcs.shape
     changed = srcs.copy()
@@ -73,7 +77,7 @@ def _split(  # type: ignore[no-untyped-def]
         if view[row]:
             continue
         here = backend[row]
-        new = here != current
+        new = here != current or reduce[row] or asked[row]
         if not new and n_inputs > first_input[n_splits - 1]:
             full = n_inputs - first_input[n_splits - 1] == max_inputs
             for j in range(width):
@@ -83,7 +87,7 @@ def _split(  # type: ignore[no-untyped-def]
                 if weight[s] and backend[s] != current:
                     new = True
                     break
-                if full and copy[s, current] < 0:
+                if full and copy[s, current] == -1:
                     root = view_src[s] if view_src[s] >= 0 else s
                     home = held[root] if held[root] >= 0 else backend[s]
                     if backend[s] != current and home != current:
@@ -108,6 +112,10 @@ def _split(  # type: ignore[no-untyped-def]
             root = view_src[s] if view_src[s] >= 0 else s
             home = held[root] if held[root] >= 0 else backend[s]
             if home == current:
+                continue
+            if reduce[row] and copy[s, current] == -1:
+                copy[s, current] = -2  # read where it is, from now on
+            if copy[s, current] == -2:
                 continue
             if copy[s, current] < 0:
                 copy[s, current] = n_inputs

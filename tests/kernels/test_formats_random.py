@@ -13,6 +13,10 @@ from ikexplore_kernels.formats import _threads
 QUANTIZED = [n for n in formats.names() if not formats.get(n).dense]
 ENCODERS = [n for n in QUANTIZED if not formats.get(n).base]
 WITH_PAIR = [n for n in formats.names() if formats.get(n).base]
+#: repacking leaves out what follows from the rest (the sum of all codes), so it must be right to come back
+LOSSY = ("q8_kv_r8",)
+#: bits a weight that do little for normal weights: an offset, and a scale that is a power of two
+UNUSED = {"q4_1": 0.5, "q5_1": 0.5, "mxfp4": 0.3}
 
 
 def random_bytes(f, rows, n_cols, seed):
@@ -47,7 +51,9 @@ def test_repack_and_unrepack_are_inverse_and_keep_the_weights(name, groups, bloc
     plain = f.unrepack(rows, n_cols)
     np.testing.assert_array_equal(f.base.repack(plain, n_cols, into=f), rows)
     np.testing.assert_array_equal(f.base.decode(plain, n_cols), f.decode(rows, n_cols))
-    np.testing.assert_array_equal(f.unrepack(f.repack(rows, n_cols), n_cols), rows)
+    if name not in LOSSY:
+        plain = random_bytes(f.base, groups * f.interleave, n_cols, seed + 1)
+    np.testing.assert_array_equal(f.unrepack(f.repack(plain, n_cols), n_cols), plain)
 
 
 def test_f16_goes_to_bf16_r16_rounded_to_nearest_even():
@@ -117,27 +123,27 @@ def test_encode_is_close_for_any_shape_and_scale(name, rows, blocks, power, seed
     """The error of normal weights, for the bits that the type has, whatever their scale is."""
     f, rng = formats.get(name), np.random.default_rng(seed)
     n_cols = blocks * f.block
-    x = (rng.standard_normal((rows, n_cols)) * 4.0**power).astype(np.float32)
+    x = (rng.standard_normal((rows * f.interleave, n_cols)) * 4.0**power).astype(np.float32)
     data = f.encode(x, rng.random(n_cols) if seed % 2 else None)
-    assert data.shape == (rows, f.row_bytes(n_cols)) and data.dtype == np.uint8
+    assert data.shape == (len(x), f.row_bytes(n_cols)) and data.dtype == np.uint8
     e = f.decode(data, n_cols) - x
-    worst = 1.6 * 2.0 ** -(f.block_bytes / f.block * 8 - 1)
+    worst = 1.6 * 2.0 ** -(f.block_bytes / f.block * 8 - 1 - UNUSED.get(name, 0))
     assert np.square(e).sum() <= worst**2 * np.square(x).sum()
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_threads_and_neighbours_change_nothing(name, monkeypatch):
     """Rows are encoded on their own: in one thread or in several, alone or among others, the bytes are the same."""
-    f = formats.get(name)
-    x = np.random.default_rng(2).standard_normal((37, 512)).astype(np.float32)
+    f, k = formats.get(name), formats.get(name).interleave
+    x = np.random.default_rng(2).standard_normal((37 * k, 512)).astype(np.float32)
     monkeypatch.setattr(_threads, "_cores", lambda: 1)
     one = f.encode(x)
     monkeypatch.setattr(_threads, "_cores", lambda: 3)
     monkeypatch.setattr(_threads, "_pool", None)
     np.testing.assert_array_equal(f.encode(x), one)
-    np.testing.assert_array_equal(f.encode(x[5:6]), one[5:6])
-    big = np.tile(one, (64, 1))
-    np.testing.assert_array_equal(f.decode(big, 512), np.tile(f.decode(one, 512), (64, 1)))
+    np.testing.assert_array_equal(f.encode(x[5 * k : 6 * k]), one[5 * k : 6 * k])
+    big = np.tile(one, (64 // k, 1))
+    np.testing.assert_array_equal(f.decode(big, 512), np.tile(f.decode(one, 512), (64 // k, 1)))
 
 
 @pytest.mark.parametrize("name", WITH_PAIR)
@@ -149,7 +155,8 @@ def test_threads_get_whole_groups_of_rows(name, monkeypatch):
     monkeypatch.setattr(_threads, "_cores", lambda: 3)
     monkeypatch.setattr(_threads, "_pool", None)
     np.testing.assert_array_equal(f.unrepack(many, 512), np.tile(f.unrepack(one, 512), (groups, 1)))
-    np.testing.assert_array_equal(f.repack(many, 512), np.tile(f.repack(one, 512), (groups, 1)))
+    plain = random_bytes(f.base, f.interleave, 512, 2)
+    np.testing.assert_array_equal(f.repack(np.tile(plain, (groups, 1)), 512), np.tile(f.repack(plain, 512), (groups, 1)))
     np.testing.assert_array_equal(f.decode(many, 512), np.tile(f.decode(one, 512), (groups, 1)))
 
 
@@ -164,7 +171,7 @@ def test_idle_lanes_change_nothing():
 def test_encode_of_decoded_weights_comes_back(name):
     """Weights that a type can hold exactly are found again, to a fraction of its usual error."""
     f = formats.get(name)
-    x = np.random.default_rng(4).standard_normal((8, 512)).astype(np.float32)
+    x = np.random.default_rng(4).standard_normal((16, 512)).astype(np.float32)
     once = f.decode(f.encode(x), 512)
     twice = f.decode(f.encode(once), 512)
     assert np.square(twice - once).sum() <= 0.1 * np.square(once - x).sum()

@@ -27,10 +27,11 @@ def test_every_line_has_a_file_and_every_file_a_line():
 def test_pairs_point_at_each_other_and_code_is_complete(name):
     f = formats.get(name)
     if f.base:
-        assert f.base.repacked is f and (f.base.block_bytes, f.base.row_meta) == (f.block_bytes, f.row_meta)
+        assert f.base.repacked is f and f.base.block_bytes == f.block_bytes
+        assert f.base.row_meta == f.row_meta or name == "q8_kv_r8"  # which leaves out the sum of the codes
         assert f.repacked is None and f.interleave > 1 and f.code.repack and f.code.unrepack
     else:
-        assert f.interleave == 1 and f.code.decode and (f.code.encode or f.code.encode_floats)
+        assert (f.interleave == 1 or not f.repacked) and f.code.decode and (f.code.encode or f.code.encode_floats)
     assert f.code.widen or f.code.columns if f.dense else f.code.unpack
     assert f.dense or f.code.bias == 0 or not f.code.has_min  # kernels of types with minima know no bias
     assert pickle.loads(pickle.dumps(f)) is f

@@ -37,11 +37,12 @@ def rows_of(graph: Graph) -> list:
 
 
 def built(key: str) -> Graph:
-    """The graph of one of the lists; on one GPU, as they were."""
+    """The graph of one of the lists; on one GPU, as they were (-sm graph: on two or four)."""
     about = lists()["all"][key]
     model = header(about["model"])
     settings = ikx.Settings.parse(about["argv"], profile="2026-08" if key.startswith("graphs-") else "2025-06")
-    rig = ikx.Machine.described(gpus=[{"name": "CUDA0", "free_mib": 200000, "cc": 860}])
+    n_gpu = 4 if "graph4" in key else 2 if "graph2" in key else 1
+    rig = ikx.Machine.described(gpus=[{"name": f"CUDA{i}", "free_mib": 200000, "cc": 860} for i in range(n_gpu)])
     tensors = place(model, settings, rig).tensors
     return build(model, settings, rig, n_tokens=about["n_tokens"], tensors=tensors)
 
@@ -72,13 +73,13 @@ def test_digests_are_of_the_reference(shared):
 
 
 @pytest.mark.parametrize("profile", ["2025-06", "2026-08"])
-@pytest.mark.parametrize("arch", ["llama", "qwen3", "qwen3moe"])
+@pytest.mark.parametrize("arch", ["llama", "qwen3", "qwen3moe", "deepseek2"])
 @pytest.mark.parametrize("flags", ["-fa on", "-fa off", "-fa on -ctk q8_0 -ctv q8_0", "-no-fug -no-mmad -no-fmoe"])
 def test_small_models(arch, profile, flags):
     """Any architecture and profile, for any number of tokens: sound, and with a head of the right shape."""
     if profile == "2025-06":
         flags = {"-fa on": "-fa", "-fa off": "", "-no-fug -no-mmad -no-fmoe": "-fmoe"}.get(flags, "-fa -ctk q8_0 -ctv q8_0")
-    model = small(arch)
+    model = small(arch, latent=("attn_kv_b", "attn_k_b", "attn_v_b"))
     settings = ikx.Settings.parse(flags + " -c 512", profile=profile)
     for n, outputs in ((1, 1), (7, 1), (64, 64)):
         graph = build(model, settings, n_tokens=n, n_kv=256, n_outputs=outputs, kv_head=100)
@@ -114,6 +115,36 @@ def test_every_op_has_what_it_needs():
     rope = next(node for node in graph.nodes if node.op == "ROPE")
     assert rope.params["mode"] == 2 and rope.params["freq_base"] == 10000.0
     assert next(node for node in graph.nodes if node.name == "kq_soft_max_ext-0").params["scale"] == 0.125
+
+
+@pytest.mark.parametrize("profile", ["2025-06", "2026-08"])
+@pytest.mark.parametrize("mla", [0, 1, 2, 3])
+@pytest.mark.parametrize("fa", ["on", "off"])
+def test_latent_attention(mla, fa, profile):
+    """Every path of deepseek2: sound, with what each op needs to be computed, writes that move with the cache's head."""
+    flag = ("-fa" if fa == "on" else "") if profile == "2025-06" else f"-fa {fa}"
+    settings = ikx.Settings.parse(f"-c 512 -mla {mla} {flag} -amb 1", profile=profile)
+    model = small("deepseek2", q_lora=256)
+    needs = {"CONCAT": {"axis"}, "SCALE": {"scale"}, "UNARY": {"unary"}, "FLASH_ATTN_EXT": {"scale"},
+             "SOFT_MAX": {"scale"}, "ROPE": {"mode", "n_dims", "attn_factor"}, "FUSED_RMS_NORM": {"eps"}}  # fmt: skip
+    for n in (1, 16, 160):
+        tensors = place(model, settings, ikx.Machine.described()).tensors
+        graph = build(model, settings, n_tokens=n, n_kv=512, kv_head=100, tensors=tensors)
+        assert broken(graph) == []
+        for node in graph.nodes:
+            assert needs.get(node.op, set()) <= node.params.keys(), node.name
+        other = build(model, settings, n_tokens=n, n_kv=512, kv_head=7, tensors=tensors)
+        assert np.array_equal(graph.moved(7), other.view_offs)
+
+
+def test_scale_of_latent_attention():
+    """YaRN of DeepSeek: the scale has the magnitude squared, rope undoes its own (float32 as in the reference)."""
+    graph = build(header("deepseek-r1-iq2_k_r4"), ikx.Settings.parse("-mla 1 -fa on -c 512"), n_tokens=1)
+    params = {node.op: node.params for node in graph.nodes}
+    mscale = 1 + 0.1 * np.log(40)
+    assert params["FLASH_ATTN_EXT"]["scale"] == pytest.approx(mscale**2 / np.sqrt(192), rel=1e-6)
+    assert params["ROPE"]["attn_factor"] == pytest.approx(1 / mscale, rel=1e-6)
+    assert params["ROPE"]["n_dims"] == 64 and params["SCALE"]["scale"] == 2.5
 
 
 def test_tied_output_reads_the_embedding():
@@ -157,7 +188,7 @@ def test_head_by_head_attention():
 
 
 def test_wrong_input():
-    with pytest.raises(ModelError, match=r"architecture 'mamba' has no graph yet; planned and run are llama"):
+    with pytest.raises(ModelError, match=r"architecture 'mamba' has no graph yet; planned and run are deepseek2, llama"):
         build(ikx.Model([], {"general.architecture": "mamba"}), ikx.Settings())
     model = small("llama")
     lacking = ikx.Model([t for t in model.tensors.values() if t.name != "blk.1.attn_k.weight"], model.metadata)

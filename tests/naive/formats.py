@@ -4,7 +4,9 @@
 types; for interleaved ones the whole group joined, as the function splits it itself.
 """
 
+import importlib
 import struct
+from pathlib import Path
 
 import numpy as np
 
@@ -235,8 +237,18 @@ INTERLEAVED = {
 }
 
 
+def learn_families() -> None:
+    """Add the PLAIN and INTERLEAVED of the other families, formats_*.py beside this file (which use this file)."""
+    for path in sorted(Path(__file__).parent.glob("formats_*.py")):
+        family = importlib.import_module(f"naive.{path.stem}")
+        PLAIN.update(getattr(family, "PLAIN", {}))
+        INTERLEAVED.update(getattr(family, "INTERLEAVED", {}))
+
+
 def decode(name: str, rows: np.ndarray, n_cols: int) -> np.ndarray:
     """uint8 [rows, row bytes] -> float32 [rows, n_cols]; infinite and NaN scales as IEEE has them."""
+    if name not in PLAIN and name not in INTERLEAVED:
+        learn_families()
     with np.errstate(all="ignore"):
         if name in PLAIN:
             return np.array([PLAIN[name](row.tobytes(), n_cols) for row in rows], F)

@@ -7,6 +7,7 @@ from plan_harness import header, planned, rig, small
 import ikexplore as ikx
 from ikexplore.errors import SettingsError
 from ikexplore.placement import place
+from ikexplore.placement.divide import shared_units
 from ikexplore.placement.layers import HOST, deal_by_number, deal_by_size, shares
 from ikexplore.placement.moe import shared_out
 from ikexplore.placement.repack import REPACK
@@ -134,7 +135,9 @@ def test_host_groups():
     ("-sm none -mg 2", "2025-06", r"-mg 2: this machine has 2 GPUs"),
     ("-sm none", "2026-08", r"use --device"),
     ("--device CUDA5", "2026-08", r"--device CUDA5: this machine has CUDA0, CUDA1"),
-    ("-sm graph", "2026-08", r"-sm graph is not planned yet"),
+    ("-sm attn", "2026-08", r"-sm attn is not planned yet"),
+    ("-sm graph -fa off", "2026-08", r"-sm graph with -fa off is not planned"),
+    ("-sm graph -ot attn_q=CPU", "2026-08", r"-sm graph divides blk.0.attn_q.weight; an override of it is not planned"),
     ("-sm row -ngl 9", "2025-06", r"-sm row does not run models with experts"),
     ("--fit -ot exps=CPU", "2026-08", r"--fit refuses -ot"),
     ("--fit --cpu-moe", "2026-08", r"--fit refuses --n-cpu-moe"),
@@ -166,3 +169,46 @@ def test_order_of_devices():
     p = place(model, ikx.Settings.parse("-c 4096 --device CUDA1,CUDA0", profile="2026-08"), rig(24000, 12000))
     assert [gpu.name for gpu in p.gpus] == ["CUDA0", "CUDA1"]
     assert p.slots.layers[0] == 1 and p.slots.output == 0
+
+
+def test_computed_latent_tensors():
+    """A file with only attn_kv_b gets k_b (q8_0) and v_b beside it, in no printed size but in what a device must hold."""
+    model = header("deepseek-v2-lite-q4_k_m")
+    plan = planned(model, "-c 4096 -ngl 99 -mla 3 -fa")
+    p = plan.placement
+    k_b, v_b = (p.tensors.names.index(f"blk.5.attn_{which}.weight") for which in ("k_b", "v_b"))
+    assert p.computed[[k_b, v_b]].all() and p.computed.sum() == 2 * 27
+    assert p.tensors.ne[[k_b, v_b], :3].tolist() == [[128, 512, 16], [512, 128, 16]]
+    n, size = p.computed_mla["CUDA0"]
+    assert (n, size) == (54, 27 * (16 * 512 * 136 + 16 * 128 * 288))
+    printed = dict(plan.model_mib)["CUDA0"]
+    assert plan.devices[0].name == "CUDA0" and plan.devices[0].model_mib == pytest.approx(printed + size / 2**20, abs=0.01)
+    assert "loading computes it for latent attention" in plan.explain("blk.5.attn_k_b.weight")
+    assert not planned(model, "-c 4096 -ngl 99 -mla 0 -fa").placement.computed.any()
+    mainline = small("deepseek2", latent=("attn_k_b", "attn_v_b"))
+    assert planned(mainline, "-ngl 99 -mla 3 -fa").placement.computed_mla["CUDA0"][0] == 2
+    assert planned(mainline, "-ngl 99 -mla 1 -fa").placement.computed_mla == {}
+
+
+@pytest.mark.parametrize("n, unit, points, used, shares", [
+    (4096, 1024, [0.5, 1.0], [0, 0], [2048, 2048]), (768, 256, [0.25, 0.5, 0.75, 1.0], [0] * 4, [0, 256, 256, 256]),
+    (16, 4, [0.5, 1.0], [100, 0], [0, 16]), (4096, 1024, [2 / 3, 1.0], [0, 0], [3072, 1024]),
+])  # fmt: skip
+def test_division(n, unit, points, used, shares):
+    """Shares by what each GPU lacks; 3 units for 4 GPUs leave one idle."""
+    assert sum(shares) == n
+    assert shared_units(n, unit, np.array(points, np.float32), used) == shares
+
+
+def test_graph_split_needs_room_for_two():
+    with pytest.raises(SettingsError, match="layer 0 is too small for two GPUs"):
+        planned(small("llama", n_ff=256), "-sm graph", rig(8000, 8000), "2026-08")
+    with pytest.raises(SettingsError, match="-sm graph needs two GPUs"):
+        planned(small("llama"), "-sm graph", rig(8000), "2026-08")
+
+
+def test_graphs_are_kept_for_overrides():
+    model = header("qwen3-30b-a3b-q4_k_m")
+    a, b = (planned(model, f"-c 4096 -ngl 99 -fa -fmoe -ot {ot}=CPU") for ot in ("exps", "ffn_up"))
+    assert a.graph is b.graph and a.graph_splits != b.graph_splits
+    assert planned(model, "-c 4096 -ngl 99 -fa -fmoe -ot exps=CPU -ub 256").graph is not a.graph

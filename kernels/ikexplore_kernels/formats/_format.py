@@ -47,7 +47,8 @@ class Format:
 
     A row of ``n_cols`` weights takes ``row_meta + n_cols / block * block_bytes`` bytes. ``interleave`` rows (1 for
     plain types) share their bytes; ``base`` is the plain type of an interleaved one and ``repacked`` the interleaved
-    type of a plain one (None where there is none). ``dense`` types hold floats and have no integer codes.
+    type of a plain one (None where there is none: some interleaved types stand alone, with codecs of their own).
+    ``dense`` types hold floats and have no integer codes.
     """
 
     def __init__(
@@ -123,8 +124,8 @@ class Format:
         if self.code.decode is None:
             assert self.base is not None
             return self.base.decode(self.unrepack(rows, n_cols), n_cols)
-        out = np.empty((len(rows), n_cols), np.float32)
-        _run(self.code.decode, rows, out, n_cols, 1)
+        out = _aligned(len(rows), n_cols)
+        _run(self.code.decode, rows, out, n_cols, self.interleave)
         return out
 
     def encode(self, x: np.ndarray, imatrix: np.ndarray | None = None) -> np.ndarray:
@@ -140,6 +141,7 @@ class Format:
         size, w = self.row_bytes(n_cols), _importance(imatrix, n_cols, self.name)
         if self.base is not None:
             return self.base.repack(self.base.encode(x, imatrix), n_cols, into=self)
+        self._check_groups(len(x), n_cols)
         out = np.empty((len(x), size), np.uint8)
 
         def part(a: int, b: int) -> None:
@@ -150,11 +152,11 @@ class Format:
             at = x.ctypes.data + a * x.strides[0], w.ctypes.data, out.ctypes.data + a * size
             code.encode(*at, b - a, n_cols, work.ctypes.data)
 
-        by_rows(len(x), 1, -(-_ENCODE_PART // n_cols), part)
+        by_rows(len(x), self.interleave, -(-_ENCODE_PART // n_cols), part)
         return out
 
     def repack(self, rows: np.ndarray, n_cols: int, into: Format | None = None) -> np.ndarray:
-        """Bytes of the plain type -> bytes of its interleaved type, same shape. Works on either of the pair."""
+        """Bytes of the plain type -> bytes of its interleaved type. Works on either of the pair."""
         other = into or (self if self._base else self.repacked)
         if other is None:
             raise ValueError(f"{self.name} has no interleaved form: there is nothing to repack")
@@ -164,18 +166,18 @@ class Format:
         other._check_groups(len(rows), n_cols)
         if other.base is not source:  # f16 goes to bf16 first, rounded to nearest even
             rows = other.base.encode(source.decode(rows, n_cols))
-        out = np.empty_like(rows)
+        out = np.empty((len(rows), other.row_bytes(n_cols)), np.uint8)
         _run(other.code.repack, rows, out, n_cols, other.interleave)
         return out
 
     def unrepack(self, rows: np.ndarray, n_cols: int) -> np.ndarray:
-        """Bytes of the interleaved type -> bytes of the plain type, same shape. Works on either of the pair."""
+        """Bytes of the interleaved type -> bytes of the plain type. Works on either of the pair."""
         other = self if self._base else self.repacked
         if other is None:
             raise ValueError(f"{self.name} has no interleaved form: there is nothing to repack")
         assert other.base is not None
         rows = other._checked(rows, n_cols)
-        out = np.empty_like(rows)
+        out = np.empty((len(rows), other.base.row_bytes(n_cols)), np.uint8)
         _run(other.code.unrepack, rows, out, n_cols, other.interleave)
         if self._base is None and other.base is not self:
             return self.encode(other.base.decode(out, n_cols))
@@ -207,7 +209,15 @@ class Format:
 
 def work_bytes(n_cols: int) -> int:
     """Scratch of an encoder: 16 lanes of the largest block with its weights and codes, or a whole row of them."""
-    return 16384 + 16 * max(n_cols, 4096)
+    return 65536 + 16 * max(n_cols, 4096)
+
+
+def _aligned(n_rows: int, n_cols: int) -> np.ndarray:
+    """Unset float32 [n_rows, n_cols] at the start of a cache line: vector stores that cross none are up to 1.3x as fast."""
+    size = n_rows * n_cols * 4
+    memory = np.empty(size + 64, np.uint8)
+    at = -memory.ctypes.data % 64
+    return memory[at : at + size].view(np.float32).reshape(n_rows, n_cols)
 
 
 def _again(name: str) -> Format:

@@ -11,13 +11,14 @@ from .. import jit
 from ..simd import *
 from ._affine import affine_group
 from ._eights import bits_of
+from ._part_tables import HAS_LOOK_UP, look_up_floats, part_tables
 from ._six_bits import put_scales, scales_of_16, six_bits
 from .base import Code
 from .gather import peek8, peek32, poke8, quads32
 
 
 @jit
-def decode(src, dst, n_rows, n_cols):
+def decode_plainly(src, dst, n_rows, n_cols):
     for b in range(n_rows * n_cols // 256):
         o = b * 144
         d, low = load_f16(src, o), load_f16(src, o + 2)
@@ -29,6 +30,29 @@ def decode(src, dst, n_rows, n_cols):
             x0, x1 = load_u8x16(src, i) >> shift & 15, load_u8x16(src, i + 16) >> shift & 15
             store_f32x16(dst, to, to_f32x16(to_i32x16(x0)) * scale - least)
             store_f32x16(dst, to + 64, to_f32x16(to_i32x16(x1)) * scale - least)
+
+
+@jit(forceinline=True)
+def _decode_pair(src, i, dst, to, low, high):
+    """64 columns from 32 bytes, with the weights of the codes in the low and in the high nibbles."""
+    x0, x1 = to_i32x16(load_u8x16(src, i)), to_i32x16(load_u8x16(src, i + 16))
+    store_f32x16(dst, to, look_up_floats(low, x0))
+    store_f32x16(dst, to + 64, look_up_floats(low, x1))
+    store_f32x16(dst, to + 128, look_up_floats(high, x0 >> 4))
+    store_f32x16(dst, to + 192, look_up_floats(high, x1 >> 4))
+
+
+@jit
+def decode_by_tables(src, dst, n_rows, n_cols):
+    for b in range(n_rows * n_cols // 256):
+        i, to, t = b * 144 + 16, b * 1024, part_tables(src, b * 144)
+        _decode_pair(src, i, dst, to, t[0], t[1])
+        _decode_pair(src, i + 32, dst, to + 256, t[2], t[3])
+        _decode_pair(src, i + 64, dst, to + 512, t[4], t[5])
+        _decode_pair(src, i + 96, dst, to + 768, t[6], t[7])
+
+
+decode = decode_by_tables if HAS_LOOK_UP else decode_plainly
 
 
 @jit

@@ -1,0 +1,64 @@
+"""iq4_k_r4: iq4_k with four rows interleaved.
+
+Group of 4 rows x 256 columns, 576 bytes: half d[4]; uint8 extra[2][4]; uint8 scales_h[16]; uint8 scales_l[32] (all three
+as in `_iqk_rows4`); 8 parts of 64 bytes in the nibble order of `_rows4`.  weight as in iq4_k.
+"""
+
+from .. import jit
+from ..simd import *
+from ._iqk_books import SHIFT4
+from ._iqk_rows4 import (
+    bits_of_rows4,
+    halves_of_rows4,
+    repack_head,
+    repack_scale_twos,
+    repack_scales,
+    scale_twos_of_rows4,
+    scales_of_rows4,
+    unrepack_head,
+    unrepack_scale_twos,
+    unrepack_scales,
+)
+from ._iqk_tables import BIAS, biased4, shift_bytes
+from ._rows4 import codes_of_rows4, nibbles_from_rows4, nibbles_to_rows4
+from .base import Code
+
+
+@jit
+def repack(src, dst, n_rows, n_cols):
+    row = n_cols // 256 * 144
+    for r in range(n_rows):
+        k = r % 4
+        for b in range(n_cols // 256):
+            s, g = r * row + b * 144, (r - k) * row + b * 576
+            repack_head(src, s, dst, g, k)
+            repack_scale_twos(src, s + 4, dst, g + 16, k)
+            repack_scales(src, s + 8, dst, g + 32, k)
+            for p in range(8):
+                nibbles_to_rows4(src, s + 16 + p * 16, dst, g + 64 + p * 64 + k * 4)
+
+
+@jit
+def unrepack(src, dst, n_rows, n_cols):
+    row = n_cols // 256 * 144
+    for r in range(n_rows):
+        k = r % 4
+        for b in range(n_cols // 256):
+            s, g = r * row + b * 144, (r - k) * row + b * 576
+            unrepack_head(src, g, k, dst, s)
+            unrepack_scale_twos(src, g + 16, k, dst, s + 4)
+            unrepack_scales(src, g + 32, k, dst, s + 8)
+            for p in range(8):
+                nibbles_from_rows4(src, g + 64 + p * 64 + k * 4, dst, s + 16 + p * 16)
+
+
+def unpack(q, w, base, stride, b):
+    o, step, p = base + (b >> 3) * 576, stride * 4, b & 7
+    d, low, high = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 32, step, p), scale_twos_of_rows4(w, o + 16, step, p)
+    s0, s1 = d * to_f32x16((low[0] | high[0] << 4) - 32), d * to_f32x16((low[1] | high[1] << 4) - 32)
+    table0, table1 = bits_of_rows4(w, o + 8, step, p)
+    zero, add0, add1 = splat_f32x16(0), shift_bytes(table0, SHIFT4), shift_bytes(table1, SHIFT4)
+    return s0, s1, zero, zero, biased4(codes_of_rows4(w, o + 64 + p * 64, step), add0, add1)
+
+
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=BIAS, sub=16)
