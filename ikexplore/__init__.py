@@ -13,14 +13,14 @@ _HOME = {
     "open": "models.model", "Model": "models.model",
     "Settings": "settings",
     "Machine": "machine",
-    "plan": "schedule", "Plan": "schedule",
+    "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
     "sweep": "run", "Sweep": "run", "requantized": "run", "quantize": "run", "Recipe": "run",
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",
 }
-_ROOMS = ("demo", "plots", "errors")
+_ROOMS = ("demo", "plots", "errors", "logs")
 __all__ = sorted([*_HOME, *_ROOMS])
 
 

@@ -201,9 +201,27 @@ def _plan(options: argparse.Namespace) -> int:
     machine = Machine.load(options.rig) if options.rig else Machine.detect()
     from .schedule import plan
 
-    made = plan(_model(options), settings, machine)
+    made = plan(_model(options, settings), settings, machine)
     print(made.log())
-    return DONE if getattr(made, "fits", True) else NO
+    print("\n".join(["", *_device_table(made.devices), *_findings(made.findings)]))
+    return DONE if made.fits else NO
+
+
+def _device_table(devices: Any) -> list[str]:
+    """MiB per device against its capacity; what is simulated says so."""
+    lines = [f"{'device':24}{'model':>12}{'KV':>10}{'output':>10}{'compute':>10}{'total':>12}{'capacity':>12}"]
+    for d in devices:
+        name = f"{d.name} (simulated)" if d.simulated else d.name
+        parts = f"{d.model_mib:12.2f}{d.kv_mib:10.2f}{d.output_mib:10.2f}{d.compute_mib:10.2f}{d.total_mib:12.2f}"
+        capacity = "not known" if d.capacity_mib is None else f"{d.capacity_mib:.0f}"
+        over = f"  over by {d.over_mib:.0f} MiB" if d.over_mib else ""
+        lines.append(f"{name:24}{parts}{capacity:>12}{over}")
+    return lines
+
+
+def _findings(findings: Any) -> list[str]:
+    """A line a finding, its mended flag behind it."""
+    return [f"{f.level}: {f.text}" + (f"  Try: {f.fix}" if f.fix else "") for f in findings]
 
 
 def _perplexity(options: argparse.Namespace) -> int:

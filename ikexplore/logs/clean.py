@@ -124,15 +124,22 @@ def clean(line: str) -> list[str]:
             line = _ESCAPE.sub(_escape, line)
         line = _CONTROL.sub("", line).replace("\u00a0", " ")
         if "\r" in line:
-            return [_bare(part) for part in line.split("\r") if part.strip()] or [""]
-    return [_bare(line)]
+            return [bare(part) for part in line.split("\r") if part.strip()] or [""]
+    return [bare(line)]
 
 
-def _bare(text: str) -> str:
+#: how the most frequent lines begin; these need no further cleaning
+_COMMON = ("llama_", "llm_load", "|", "Tensor ")
+
+
+def bare(text: str) -> str:
+    """A printable line without quote marks, colour codes that lost their escape character, and prefixes."""
     text = text.strip()
+    if text.startswith(_COMMON) and "[" not in text:
+        return text
     if text[:1] == ">":
         text = text.lstrip("> \t")
-    if "[0m" in text or "[m" in text:
+    if "[" in text and ("[0m" in text or "[m" in text):
         text = _BARE.sub("", text).strip()
     first = text[:1]
     # the four forms that a prefix can have: a time, a bracket, a month and a day, a name and a bar
@@ -150,6 +157,17 @@ class Glue:
         self.tails: dict[str, list[str]] = {}
         for name in sorted(names, key=len, reverse=True):
             self.tails.setdefault(name[-4:], []).append(name)
+
+    def alone(self, text: str, start: int) -> bool:
+        """Whether no other known name stands in front of the colons behind ``start``; at most four are looked at."""
+        at = text.find(":", start)
+        for _ in range(4):
+            if at < 0:
+                return True
+            if text[at - 4 : at] in self.tails:
+                return False
+            at = text.find(":", at + 1)
+        return False
 
     def split(self, text: str) -> list[str]:
         """The text cut in front of each known name; one piece when it holds none behind its beginning."""

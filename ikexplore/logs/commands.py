@@ -1,8 +1,10 @@
 """Command lines in a paste: where one begins, which lines it has, what its shell variables stand for."""
 
 import re
+from functools import lru_cache
 
 from ..settings.line import is_program
+from .clean import has
 
 #: lines and characters of one command; more is no command line
 MAX_LINES, MAX_CHARS = 400, 60_000
@@ -19,8 +21,10 @@ _CRASHED = re.compile(r"\(core dumped\)\s+(?=\S)")
 _INLINE = re.compile(r"`{1,2}([^`]{12,8000})`{1,2}")
 _CONTINUED = ("\\", "`", "^")
 _WRAPPERS = frozenset((
-    "numactl", "sudo", "nice", "taskset", "time", "env", "ionice", "nohup", "chrt", "stdbuf", "gdb", "perf", "exec", "start",
-    "timeout", "export", "set", "cmd", "docker", "podman", "run", "nsys", "profile", "strace", "doas", "command", "watch",
+    "numactl", "sudo", "nice", "taskset", "time", "env", "ionice", "nohup", "chrt", "stdbuf", "gdb", "perf", "exec",
+    "start",
+    "timeout", "export", "set", "cmd", "docker", "podman", "run", "nsys", "profile", "strace", "doas", "command",
+    "watch",
     "catchsegv", "valgrind", "proxychains", "&", "--",
 ))  # fmt: skip
 #: queries that run nothing
@@ -30,9 +34,11 @@ _QUERIES = frozenset(("--version", "--help", "-h", "--usage", "--list-devices"))
 def starts(text: str) -> bool:
     """Whether a line may be the beginning of a command: cheap, for lines that no other rule knows."""
     return (
-        "llama" in text or text[-1:] in _CONTINUED or text[:2] in ("./", ".\\") or "/bin/" in text or "sweep-bench" in text
-        or "perplexity" in text or "_VISIBLE_DEVICES" in text
-    )  # fmt: skip
+        "llama" in text
+        or text[-1:] in _CONTINUED
+        or text[:2] in ("./", ".\\")
+        or has(text, ("/bin/", "sweep-bench", "perplexity", "_VISIBLE_DEVICES"))
+    )
 
 
 def begin(text: str) -> str | None:
@@ -56,17 +62,18 @@ def begin(text: str) -> str | None:
 
 def _rank(text: str, prompted: bool) -> str | None:
     """ "whole": a program of ours and how it goes on; "head": only what may stand before a program; None: neither."""
-    words = text.split(None, 24)[:24]
-    option = False
+    words = [word.strip("\"'") for word in text.split(None, 24)[:24]]
+    wrapped = False
     for i, word in enumerate(words):
-        word = word.strip("\"'")
         if is_program(word) and (i == 0 or not words[i - 1].startswith("-m")):
             return "whole" if _goes_on(words[i + 1 :], word, prompted) else None
-        if _ASSIGN.match(word) or word in _WRAPPERS or word in _CONTINUED or word == "$env:":
-            option = word not in _CONTINUED
-        elif not (option and (word.startswith("-") or word[:1].isdigit() or word.replace(",", "").replace(":", "").isalnum())):
+        if _ASSIGN.match(word) or word in _WRAPPERS or word == "$env:":
+            wrapped = True
+        elif word in _CONTINUED and i == len(words) - 1:
+            return "head" if wrapped or i == 0 else None
+        elif not (wrapped and (word.startswith("-") or word.replace(",", "").replace(":", "").isalnum())):
             return None
-    return "head" if words and text.endswith(_CONTINUED) and (option or words == ["\\"]) else None
+    return "head" if wrapped and text.endswith(_CONTINUED) else None
 
 
 def _goes_on(rest: list[str], program: str, prompted: bool) -> bool:
@@ -76,6 +83,7 @@ def _goes_on(rest: list[str], program: str, prompted: bool) -> bool:
     return bool(_FLAG.match(rest[0])) or rest[0] in _CONTINUED or (prompted and rest[0][:1] in "\"'/.$")
 
 
+@lru_cache(maxsize=256)
 def program_of(text: str) -> str | None:
     """The first word of a command that names a program of ours."""
     for word in text.split(None, 400):

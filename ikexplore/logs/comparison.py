@@ -26,7 +26,8 @@ RESAMPLES = 4000
 
 @dataclass
 class Effect:
-    """b against a: ``ratio`` of rates, its interval, ``p`` of no difference, and the difference in standard deviations."""
+    """b against a: ``ratio`` of rates, its interval, ``p`` of no difference, and the difference in standard
+    deviations."""
 
     ratio: float
     low: float | None = None
@@ -51,7 +52,8 @@ class Effect:
 class Comparison:
     """What ``compare`` found. Rates of b over rates of a: below 1 means that b is slower.
 
-    ``ratio`` and ``interval``: metric ("s_pp", "s_tg") -> context -> number or (low, high); None where nothing was repeated.
+    ``ratio`` and ``interval``: metric ("s_pp", "s_tg") -> context -> number or (low, high); None where nothing was
+    repeated.
     ``overall``: metric -> Effect over all common contexts. ``verdict``: one sentence.
     """
 
@@ -98,7 +100,8 @@ class Comparison:
                                    **_effect(self.effects[metric][point])}  # fmt: skip
             rows.append(row)
         return plain({
-            "a": self.a.name, "b": self.b.name, "verdict": self.verdict, "kind": self.kind, "confidence": self.confidence,
+            "a": self.a.name, "b": self.b.name, "verdict": self.verdict, "kind": self.kind, "confidence":
+            self.confidence,
             "method": self.method, "overall": {m: _effect(e) for m, e in self.overall.items()}, "rows": rows,
             "warnings": self.warnings, "differences": [[name, str(x), str(y)] for name, x, y in self.differences],
         })  # fmt: skip
@@ -119,13 +122,20 @@ class Comparison:
 
 
 def compare(
-    a: Any, b: Any, *, names: Sequence[str] = ("a", "b"), confidence: float = 0.95, method: str = "welch", paired: bool = False
+    a: Any,
+    b: Any,
+    *,
+    names: Sequence[str] = ("a", "b"),
+    confidence: float = 0.95,
+    method: str = "welch",
+    paired: bool = False,
 ) -> Comparison:
     """Compares ``b`` with ``a``: Sweeps, log Runs, lists of rows, or lists of Sweeps or Runs as repetitions.
 
     ``confidence``: level of the intervals shown. ``method``: "welch", or "bootstrap" for intervals by resampling whole
-    repetitions (the verdict rests on Welch's t either way). ``paired``: repetition i of a and of b were run next to each
-    other (A B A B), so that what drifts in both cancels. Raises IkexploreError for sources without rates, without a common context, or for options out of range.
+    repetitions (the verdict rests on Welch's t either way). ``paired``: repetition i of a and of b were run next to
+    each other (A B A B), so that what drifts in both cancels. Raises IkexploreError for sources without rates, without
+    a common context, or for options out of range.
     """
     if not 0.5 <= confidence < 1:
         raise IkexploreError(f"confidence {confidence}: give a number from 0.5 to below 1, as in 0.95")
@@ -135,9 +145,12 @@ def compare(
     points = {m: [p for p in left.samples[m] if p in right.samples[m]] for m in METRICS}
     if not any(points.values()):
         raise IkexploreError(
-            f"no context in common: {names[0]} has n_kv {_few(left)}, {names[1]} has {_few(right)}; compare runs with the same steps"
+            f"no context in common: {names[0]} has n_kv {_few(left)}, {names[1]} has {_few(right)}; "
+            "compare runs with the same steps"
         )
-    result = Comparison(left, right, list(dict.fromkeys(p for m in METRICS for p in points[m])), {}, {}, confidence, method)
+    result = Comparison(
+        left, right, list(dict.fromkeys(p for m in METRICS for p in points[m])), {}, {}, confidence, method
+    )
     tests = [_Metric(left, right, m, common, confidence, method, paired) for m, common in points.items() if common]
     for test in tests:
         # what drifts is the machine: a trend seen in one metric may have moved the other
@@ -149,9 +162,15 @@ def compare(
 
 
 def interleave(
-    run_a: Callable[[], Any], run_b: Callable[[], Any], repetitions: int = 5, *, names: Sequence[str] = ("a", "b"), **options: Any
+    run_a: Callable[[], Any],
+    run_b: Callable[[], Any],
+    repetitions: int = 5,
+    *,
+    names: Sequence[str] = ("a", "b"),
+    **options: Any,
 ) -> Comparison:
-    """Runs A B B A A B ... and compares, so that drift falls on both alike. ``run_a()`` and ``run_b()`` give a Sweep or a Run."""
+    """Runs A B B A A B ... and compares, so that drift falls on both alike. ``run_a()`` and ``run_b()`` give a Sweep
+    or a Run."""
     if repetitions < 2:
         raise IkexploreError(f"{repetitions} repetitions tell nothing about spread; give 2 or more")
     found: tuple[list[Any], list[Any]] = ([], [])
@@ -205,13 +224,19 @@ class _Metric:
 
     def _weights(self) -> np.ndarray:
         """Contexts count by the precision of their rates; one that is very steady does not outweigh all others."""
-        spread = np.array([self.a.samples[self.metric][p].sd ** 2 + self.b.samples[self.metric][p].sd ** 2 for p in self.points])
+        spread = np.array(
+            [self.a.samples[self.metric][p].sd ** 2 + self.b.samples[self.metric][p].sd ** 2 for p in self.points]
+        )
         weights = 1.0 / (spread + np.median(spread)) if np.median(spread) > 0 else np.ones(len(self.points))
         return weights / weights.sum()
 
     def _series(self, side: Side) -> np.ndarray:
         """One number per repetition: the weighted mean of the logarithms of its rates over the common contexts."""
-        rows = [[means[p] for p in self.points] for means in side.series[self.metric] if all(p in means for p in self.points)]
+        rows = [
+            [means[p] for p in self.points]
+            for means in side.series[self.metric]
+            if all(p in means for p in self.points)
+        ]
         return np.array(rows) @ self.weights if rows else np.empty(0)
 
     def _at(self, point: Any) -> Effect:
@@ -224,9 +249,12 @@ class _Metric:
         return effect
 
     def _overall(self) -> Effect:
-        """Over all contexts, with the run as the unit: what moves all rows of a run together does not count many times."""
+        """Over all contexts, with the run as the unit: what moves all rows of a run together does not count many
+        times."""
         if all(len(values) for values in self.series):
-            a, b = (Sample(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else 0.0, len(v), v) for v in self.series)
+            a, b = (
+                Sample(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else 0.0, len(v), v) for v in self.series
+            )
         else:
             a, b = (self._whole(side) for side in (self.a, self.b))
         if self.paired and a.values is not None and b.values is not None:
@@ -273,7 +301,8 @@ class _Metric:
         return effect
 
     def _decide(self, found: dict[Any, Effect], overall: Effect) -> None:
-        """Marks what is real: beyond three standard deviations, beyond chance (Holm over the contexts), beyond drift."""
+        """Marks what is real: beyond three standard deviations, beyond chance (Holm over the contexts), beyond
+        drift."""
         self._mark(overall)
         ranked = sorted((e for e in found.values() if e.p is not None), key=lambda e: e.p or 0.0)
         for rank, effect in enumerate(ranked):
@@ -290,7 +319,8 @@ class _Metric:
 
 
 def _bootstrap(a: np.ndarray, b: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Percentile interval of the ratio; each sample's resampled deviations are widened by sqrt(n / (n - 1)) for small n."""
+    """Percentile interval of the ratio; each sample's resampled deviations are widened by sqrt(n / (n - 1)) for
+    small n."""
     rng = np.random.default_rng(0)
     means = []
     for values in (a, b):
@@ -306,7 +336,8 @@ def _sample(side: Side, metric: str, point: Any) -> dict[str, Any]:
 
 
 def _effect(effect: Effect) -> dict[str, Any]:
-    return {"ratio": effect.ratio, "interval": [effect.low, effect.high] if effect.low is not None else None, "p": effect.p,
+    return {"ratio": effect.ratio, "interval": [effect.low, effect.high] if effect.low is not None else None, "p":
+    effect.p,
             "sigmas": effect.sigmas, "real": effect.real}  # fmt: skip
 
 
@@ -316,7 +347,11 @@ def _markdown(c: Comparison) -> list[str]:
     metrics = [m for m in METRICS if m in c.effects]
     head = ["N_KV"]
     for m in metrics:
-        head += [f"{METRICS[m]} {escaped(c.a.name)} t/s", f"{METRICS[m]} {escaped(c.b.name)} t/s", f"ratio, {c.confidence:.0%} interval"]
+        head += [
+            f"{METRICS[m]} {escaped(c.a.name)} t/s",
+            f"{METRICS[m]} {escaped(c.b.name)} t/s",
+            f"ratio, {c.confidence:.0%} interval",
+        ]
     lines += ["", "| " + " | ".join(head) + " |", "|---:" * len(head) + "|"]
     for point in c.points:
         cells = [escaped(str(point))]

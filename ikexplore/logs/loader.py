@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from .numbers import value, whole
+from .numbers import pointed, value, whole
 from .startup import failure
 from .state import CONTEXT, HOLD, KNOWN, LOAD, TENSORS, UNKNOWN, State
 
@@ -13,7 +13,9 @@ _LOADED = re.compile(
 _TYPE = re.compile(r"- type +(\S{1,40}): +(\d{1,9}) tensors")
 _FILES = re.compile(r"(?:additional (\d{1,6}) GGUFs|loading additional (\d{1,6}) GGUFs)")
 _FOUND = re.compile(r"[Ff]ound (\d{1,4}) (\w+) devices")
-_DEVICE = re.compile(r"Device (\d{1,4}): (.{1,200}?), (?:compute capability (\d{1,3}\.\d{1,2})|(gfx\w{1,20}))([^|]{0,200})")
+_DEVICE = re.compile(
+    r"Device (\d{1,4}): (.{1,200}?), (?:compute capability (\d{1,3}\.\d{1,2})|(gfx\w{1,20}))([^|]{0,200})"
+)
 _VRAM = re.compile(r"VRAM: (\d{1,9}) MiB")
 _VULKAN = re.compile(r"(?:^|\b)(?:Vulkan)?(\d{1,4})(?: =|:) (.{1,200}?) \| uma: (.{0,300})")
 _USING = re.compile(r"using device (\S{1,60}) (?:\((.{1,200}?)\) (?:\([^)]{0,60}\) )?)?- (\d{1,9}) MiB free")
@@ -23,12 +25,14 @@ _VERSION = re.compile(r"version: (\d{1,9}) \((\w{1,40})\)")
 _INFO_BUILD = re.compile(r'build=(\d{1,9}) commit="(\w{1,40})"')
 _EVENT = re.compile(r"(INFO|WARN|ERR|VERB|DBUG|DEBUG) +\[ *([\w ]{1,60})\] ([^|]{0,300})\| (.*)")
 _FIELD = re.compile(r'(\w{1,40})=("(?:[^"\\]|\\.){0,4000}"|\S{1,200})')
+_DECIMAL_COMMA = re.compile(r"-?\d{1,12},\d")
 _THREADS = re.compile(r"n_threads(?:_batch)? = \d{1,9}")
 
 QUIET_LOAD = (
     "Dumping metadata", "- tensor ", "special tokens cache", "token to piece cache", "special_eo", "printing all EOG",
     "- ", "control token", "mismatch in special", "loading model tensors", "missing pre-tokenizer", "setting token",
-    "override", "Using metadata override", "model vocab", "GGML_CUDA_FORCE", "bad value", "EOG", "SPM requires", "empty token",
+    "override", "Using metadata override", "model vocab", "GGML_CUDA_FORCE", "bad value", "EOG", "SPM requires",
+    "empty token",
     "GGML_CUDA", "using custom", "GGML_SYCL", "max stdio", "unknown type", "control-looking",
 )  # fmt: skip
 
@@ -94,6 +98,8 @@ def meta(state: State, head: str, rest: str) -> int:
     """llm_load_print_meta and print_info: name = value, kept as text."""
     key, equals, text = rest.partition("=")
     key, text = key.strip(), text.strip()
+    if _DECIMAL_COMMA.match(text):
+        text = pointed(text)
     if not equals or not 0 < len(key) <= 40:
         return UNKNOWN
     have = state.cur.startup.get("print_meta", {}) if state.cur is not None else {}
@@ -216,13 +222,14 @@ def continued(state: State, text: str) -> int:
     """A piece of a line that a narrow terminal wrapped: the end of a metadata value or of the system information."""
     if state.cur is None or not text:
         return UNKNOWN
-    if state.after == "kv" and state.cur.source.get("metadata", 0) >= state.no - 3:
+    if state.after == "kv" and state.cur.source.get("metadata") == state.no - 1:
         found = state.cur.startup["metadata"]
         key = next(reversed(found))
-        found[key] = f"{found[key]}{text}"[:2000]
-        state.noise("wrapped line")
-        state.cur.source["metadata"] = state.no
-        return KNOWN
+        joined = f"{found[key]}{text}"
+        # a value is printed with at most 40 characters, and a longer one ends in dots
+        if len(joined) <= 45 and isinstance(found[key], str) and (text.endswith(("...", "]")) or " " not in text):
+            found[key] = joined
+            return state.noise("wrapped line")
     if state.after == "system_info" and (" = 1 |" in text or " = 0 |" in text):
         found = state.cur.startup
         found["system_info"] = f"{found.get('system_info', '')}{text}"[:4000]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import loader, results, startup, tables
-from .clean import clean, lines_of
+from .clean import bare, clean, lines_of
 from .commands import Collector, Variables, begin, is_query, starts
 from .rules import GLUED, RULES, keyed, starts_log
 from .run import Run, Runs
@@ -18,9 +18,17 @@ _POST = re.compile(r"\*\*[\w-]{1,60}\*\* (?:commented|replied|submitted|closed|r
 _TAG = re.compile(r"(?:</?(?:details|summary|code|pre|br|b|p|div|sub|sup)\b[^<>]{0,200}>\s{0,9})+", re.I)
 _SUMMARY = re.compile(r"<summary>(.{1,400}?)(?:</summary>|$)", re.I)
 _HEADING = re.compile(r"(?:#{1,6} |\*\*)(.{1,400})")
-_DECORATION = re.compile(r"(?:`{3,}|~{3,}) ?[\w+-]{0,20}|[-*_=.#~ |+]{3,}|[-=._*#]{1,2}")
-_PEER = re.compile(r"(?:\.{0,200} *Failed to enable peer access from \d{1,3} to \d{1,3}: peer access is not supported between "
-                   r"these two devices)+\.{0,200}")  # fmt: skip
+_DECORATION = re.compile(r"(?:`{3,}|~{3,}) ?[\w+-]{0,20}|[-*_=.#~ |+:]{3,}|[-=._*#]{1,2}")
+_PEER = re.compile(
+    r"(?:\.{0,200} *Failed to enable peer access from \d{1,3} to \d{1,3}: peer access is not supported between these "
+    r"two devices)+\.{0,200}"
+)
+_TASK = re.compile(r"\btask +(\d{1,9})")
+#: how lines begin that say what a program is doing and hold no figure
+_STARTUP = (
+    "Computed blk", "Setting default device", "------------------- Layer sizes", "Total   :", "Adding experts CPU",
+    "======================================= HAVE_FANCY", "Setting layer ", "Adjusted split",
+)  # fmt: skip
 #: lines that one line of a program may be wrapped into, where the terminal's width is not known
 MAX_HELD = 3
 #: rows glued into one line that are taken apart
@@ -52,9 +60,15 @@ class Reader:
         self.depth = 0
 
     def feed(self, line: str, physical: int = 1) -> None:
-        """The next line, without its line end; ``physical``: how many lines of the paste it was before it was unwrapped."""
+        """The next line, without its line end; ``physical``: how many lines of the paste it was before it was
+        unwrapped."""
         self.state.no += physical
-        line = line.strip("\r\n")
+        line = line.rstrip("\r\n")
+        if line.isprintable() and self.command is None and not self.held and not self.json:
+            text = bare(line)
+            if not self._plain(text):
+                self._read(line, [text])
+            return
         pieces = clean(line)
         if self.command is not None:
             if len(pieces) == 1 and not starts_log(pieces[0]) and self.command.takes(self.state.no, pieces[0], line):
@@ -97,7 +111,7 @@ class Reader:
         if not colon:
             return text[:7] == "Tensor " and startup.override(self.state, text) == KNOWN
         rule = RULES.get(head)
-        return rule is not None and ":" not in rest and rule(self.state, head, rest) == KNOWN
+        return rule is not None and GLUED.alone(text, len(head) + 1) and rule(self.state, head, rest) == KNOWN
 
     def _account(self, line: str, known: bool, unknown: list[str]) -> None:
         state = self.state
@@ -147,6 +161,8 @@ class Reader:
         state = self.state
         if found := keyed(state, text):
             return found
+        if text[:4] == "XXXX" and (found := startup.sizes(state, text)):
+            return found
         if "overrid" in text and (found := startup.override(state, text)):
             return found
         if self.table is not None and self.table.mark != "|" and (found := self._plain_row(text)):
@@ -164,8 +180,8 @@ class Reader:
         state = self.state
         if state.cur is None:
             return UNKNOWN
-        if text[:12] == "Computed blk":
-            return state.noise("computed tensors")
+        if text.startswith(_STARTUP):
+            return state.noise("startup")
         if text[0].isdigit() and state.cur.perplexity is not None and (found := results.strided(state, text)):
             return found
         if text[:4] == "....":
@@ -176,6 +192,8 @@ class Reader:
         if text[:6] == "Failed" and _PEER.fullmatch(text):
             return state.noise("peer access")
         if text[:4] in ("srv ", "slot", "que ") and ":" in text[:60]:
+            if task := _TASK.search(text):
+                state.task = int(task.group(1))
             return results.trouble(state, text) or state.noise("server event")
         return loader.continued(state, text) or results.trouble(state, text)
 
@@ -225,6 +243,8 @@ class Reader:
     def _plain_row(self, text: str) -> int:
         assert self.table is not None
         _, cells, _ = tables.split_row(text, self.table)
+        if self.table.kind == "csv":
+            return self._row_heard(tables.csv_row(self.state, self.table, cells))
         row = tables.read_row(self.table, cells, True)
         if row is None:
             return UNKNOWN
@@ -289,8 +309,10 @@ class Reader:
             found = json.loads("\n".join(text for _, text in lines))
         except (ValueError, RecursionError):
             found = None
+        self.state.head_line = lines[0][0]
         for item in found if isinstance(found, list) else [found]:
             known = self._row_heard(tables.json_object(self.state, item)) or known
+        self.state.head_line = 0
         if known != KNOWN:
             self.state.pending += lines
 
@@ -344,7 +366,8 @@ def _is_decoration(text: str) -> bool:
 def read(text_or_path: Any) -> Runs:
     """The runs that a paste of ik_llama.cpp or llama.cpp output shows, in order.
 
-    ``text_or_path``: a text, a path (plain or gzip, UTF-8 or UTF-16), bytes or an iterable of lines. Never raises on what the
+    ``text_or_path``: a text, a path (plain or gzip, UTF-8 or UTF-16), bytes or an iterable of lines. Never raises on
+    what the
     log holds; IkexploreError for a file that cannot be read. Lines that no rule knows are in ``run.unread``
     and in ``.prose`` of the list, with their numbers from 1.
     """

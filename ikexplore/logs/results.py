@@ -35,18 +35,20 @@ _STRIDED = re.compile(rf"(\d{{1,9}}) {{1,9}}({NUM})(?: {{1,9}}{NUM} {{1,9}}{NUM}
 
 #: parts of lines that say that something went wrong
 _WRONG = (
-    "CUDA error", "ROCm error", "vk::", "ErrorOutOfDeviceMemory", "out of memory", "failed to allocate", "failed to create",
+    "CUDA error", "ROCm error", "vk::", "ErrorOutOfDeviceMemory", "out of memory", "failed to allocate",
+    "failed to create",
     "failed to load", "error loading model", "unable to load model", "Segmentation fault", "segmentation fault",
-    "core dumped", "GGML_ASSERT", "terminate called", "free(): invalid", "Oops(", "nan detected", "found nan", "illegal memory",
-    "llama_decode() failed", "failed to decode", "Aborted", "what():", "error: unable", "Killed", "invalid pointer",
+    "core dumped", "GGML_ASSERT", "terminate called", "free(): invalid", "Oops(", "nan detected", "found nan",
+    "illegal memory", "llama_decode() failed", "failed to decode", "Aborted", "what():", "error: unable", "Killed",
+    "invalid pointer",
 )  # fmt: skip
 #: what every line of trouble holds one of; searched first because it is fast
-_HINTS = ("rror", "ail", "fault", "dumped", "memory", "Abort", "Kill", "ASSERT", "terminate", "invalid", "nan", "Oops", "vk::",
-          "what()")  # fmt: skip
+_HINTS = ("rror", "ail", "fault", "dumped", "memory", "Abort", "Kill", "ASSERT", "terminate", "invalid", "nan", "Oops",
+          "vk::", "what()")  # fmt: skip
 _WRONG_RE = re.compile("|".join(map(re.escape, _WRONG)))
 _DEBUGGER = re.compile(
-    r"\[New LWP|#\d{1,4} +0x|\[Thread |\[Inferior |Using host libthread_db|0x[0-9a-f]{4,16} in |Function\(s\) \^|This GDB|"
-    r"<https://debuginfod|Enable debuginfod|Debuginfod has|To make this setting permanent, add 'set debuginfod"
+    r"\[New LWP|#\d{1,4} +0x|\[Thread |\[Inferior |Using host libthread_db|0x[0-9a-f]{4,16} in |Function\(s\) \^|"
+    r"This GDB|<https://debuginfod|Enable debuginfod|Debuginfod has|To make this setting permanent, add 'set debuginfod"
 )
 _DETAIL = re.compile(r"current device: -?\d{1,4}, in function ")
 _ADVICE = re.compile(r"Detected incompatible DeepSeek|(?:speed|performance) will be crippled")
@@ -70,7 +72,7 @@ def timing(state: State, text: str) -> int:
     if found.group(5):
         facts["s"] = None if found.group(5) in ("inf", "nan", "-nan") else real(found.group(5))
     task = _TASK.search(text, found.end())
-    number = int(task.group(1) or task.group(2)) if task else None
+    number = int(task.group(1) or task.group(2)) if task else state.task
     groups = state.cur.timings if state.cur is not None else []
     fresh = not groups or kind in groups[-1] or (kind == "load" and "prompt" in groups[-1])
     if groups and fresh and number is None and state.pending and not found.start():
@@ -90,7 +92,7 @@ def timing(state: State, text: str) -> int:
 
 
 def running(state: State, text: str) -> int:
-    """"[1]4.9120,[2]5.1034,": perplexity so far, chunk by chunk."""
+    """ "[1]4.9120,[2]5.1034,": perplexity so far, chunk by chunk."""
     pairs = [(int(i), _maybe(v)) for i, v in _RUNNING.findall(text)]
     if not pairs:
         return UNKNOWN
@@ -120,7 +122,9 @@ def final(state: State, text: str) -> int:
     if not found:
         return UNKNOWN
     have = (state.cur.perplexity or {}) if state.cur is not None else {}
-    run = state.want(RESULT, restart="final" in have or (state.cur is not None and bool(state.cur.rows or state.cur.bench)))
+    run = state.want(
+        RESULT, restart="final" in have or (state.cur is not None and bool(state.cur.rows or state.cur.bench))
+    )
     facts = _perplexity(state)
     facts["final"] = _maybe(found.group(3))
     if found.group(4):
@@ -154,8 +158,10 @@ def perplexity(state: State, rest: str) -> int:
 
 def statistic(state: State, text: str) -> int:
     """A line of the KL divergence statistics, or of its table of chunks."""
-    if not has(text, ("±", *_STATISTICS)):
+    if not has(text, ("±", "statistics", *_STATISTICS)):
         return UNKNOWN
+    if state.cur is not None and text.startswith(("chunk  ", "====== ")):
+        return state.noise("heads of statistics")
     if "±" in text and (found := _CHUNK_ROW.match(text)) and state.cur is not None:
         state.want(RESULT)
         row = [int(found.group(1)), *((real(a), real(b)) for a, b in _PAIR.findall(found.group(2)))]
@@ -173,7 +179,7 @@ def statistic(state: State, text: str) -> int:
 
 
 def strided(state: State, text: str) -> int:
-    """"  512  6.1234  1.81  0.01": perplexity of output type 1, only within a perplexity run."""
+    """ "  512  6.1234  1.81  0.01": perplexity of output type 1, only within a perplexity run."""
     found = _STRIDED.fullmatch(text)
     if not found or state.cur is None or state.cur.perplexity is None:
         return UNKNOWN

@@ -5,16 +5,17 @@ from collections.abc import Callable
 
 from . import loader, results, startup, tables
 from .clean import Glue, has
-from .state import UNKNOWN, State
+from .state import KNOWN, UNKNOWN, State
 
 _CONTEXT_HEADS = (
-    "llama_new_context_with_model", "llama_init_from_model", "llama_context", "sched_reserve", "llama_init_from_gpt_params",
-    *startup.KV_HEADS,
+    "llama_new_context_with_model", "llama_init_from_model", "llama_context", "sched_reserve",
+    "llama_init_from_gpt_params", *startup.KV_HEADS,
 )  # fmt: skip
 _TENSOR_HEADS = ("llm_load_tensors", "load_tensors")
 _LOADER_HEADS = ("llama_model_loader",)
-_VOCAB_HEADS = ("llm_load_vocab", "llm_load_arch", "llama_model_load", "llama_model_load_internal", "load_vocab", "load_arch",
-                "load_hparams", "validate_override", "llama_load_model_from_file", "init_tokenizer")  # fmt: skip
+_VOCAB_HEADS = ("llm_load_vocab", "llm_load_arch", "llama_model_load", "llama_model_load_internal", "load_vocab",
+                "load_arch", "load_hparams", "validate_override", "llama_load_model_from_file",
+                "init_tokenizer")  # fmt: skip
 _DEVICE_HEADS = (
     "ggml_cuda_init", "ggml_vulkan", "ggml_metal_init", "ggml_metal_device_init", "llama_model_load_from_file_impl",
     "llama_model_load_from_file", "ggml_sycl_init", "ggml_opencl", "llama_prepare_model_devices",
@@ -29,14 +30,15 @@ _NOISE_HEADS = frozenset((
     "ggml_backend_cuda_synchronize", "ggml_backend_cuda_cpy_tensor_async", "ggml_backend_cuda_buffer_cpy_tensor",
     "ggml_backend_cuda_graph_compute", "common_init_from_params", "llama_output_reserve", "sampling", "sampling order",
     "generate", "llama_numa_init", "ggml_backend_register", "set_process_priority", "llama_set_adapter_lora",
-    "ggml_backend_cuda_context", "sampler seed", "sampler params", "sampler chain", "warming up the model with an empty run",
-    "common_chat_params_init", "got exception", "mtmd_init_from_file", "clip_model_loader", "llama_adapter_lora_init_impl",
+    "ggml_backend_cuda_context", "sampler seed", "sampler params", "sampler chain", "got exception",
+    "warming up the model with an empty run", "common_chat_params_init", "mtmd_init_from_file", "clip_model_loader",
+    "llama_adapter_lora_init_impl",
 ))  # fmt: skip
-GLUED = Glue((*_CONTEXT_HEADS, *_TENSOR_HEADS, *_LOADER_HEADS, *_VOCAB_HEADS, *_DEVICE_HEADS, *_META_HEADS, *_TIMING_HEADS,
-               "perplexity", "compute_imatrix", "system_info", "system info", "main", *_TROUBLE_HEADS[:4],
-               *_NOISE_HEADS))  # fmt: skip
-_QUIET_MAIN = ("built with", "seed", "chat template", "interactive mode", "server is listening", "binding", "HTTP server",
-               "loading model", "model loaded", "llama threadpool", "prompt:")  # fmt: skip
+GLUED = Glue((*_CONTEXT_HEADS, *_TENSOR_HEADS, *_LOADER_HEADS, *_VOCAB_HEADS, *_DEVICE_HEADS, *_META_HEADS,
+               *_TIMING_HEADS, "perplexity", "compute_imatrix", "system_info", "system info", "main",
+               *_TROUBLE_HEADS[:4], *_NOISE_HEADS))  # fmt: skip
+_QUIET_MAIN = ("built with", "seed", "chat template", "interactive mode", "server is listening", "binding",
+               "HTTP server", "loading model", "model loaded", "llama threadpool", "prompt:")  # fmt: skip
 
 
 def _main(state: State, head: str, rest: str) -> int:
@@ -116,7 +118,8 @@ def starts_log(text: str) -> bool:
 
 #: words in the middle of a line that some rule knows; plain searches are faster than one pattern
 _KEYS = (
-    "buffer ", "graph ", "KV self", " time ", "Repacked", "system", "Final est", "compute cap", "Device ", "Layer ", "Memory ",
+    "buffer ", "graph ", "KV self", " time ", "Repacked", "system", "Final est", "compute cap", "Device ", "Layer ",
+    "Memory ",
     "offload", "n_kv_max", "version: ", "build", "seconds per", "per device", "tg_", "uma: ", "using device",
 )  # fmt: skip
 _SWEEP_MARK = re.compile(r"=+ tg_(?:start|end) for n_kv = \d{1,9}")
@@ -125,7 +128,8 @@ _SWEEP_MARK = re.compile(r"=+ tg_(?:start|end) for n_kv = \d{1,9}")
 def _marks(state: State, text: str) -> int:
     """Lines that say where they are and no more."""
     if _SWEEP_MARK.match(text):
-        return state.noise("sweep mark")
+        # in front of the first row there is a head and no run yet
+        return state.noise("sweep mark") or (KNOWN if state.head_line else UNKNOWN)
     if "size per device" in text and state.cur is not None:
         state.after = "kv_mib_per_device" if "KV" in text else "model_mib_per_device"
         return state.noise("startup")

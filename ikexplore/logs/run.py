@@ -87,7 +87,8 @@ class Run:
 
 
 class Runs(list[Run]):
-    """The runs of a paste in order. ``prose``: (line number, text) of what lies outside of them; ``n_lines``: all lines."""
+    """The runs of a paste in order. ``prose``: (line number, text) of what lies outside of them; ``n_lines``: all
+    lines."""
 
     def __init__(self, runs: Iterable[Run] = (), prose: list[tuple[int, str]] | None = None, n_lines: int = 0):
         super().__init__(runs)
@@ -146,7 +147,11 @@ def _markdown(run: Run) -> list[str]:
         if key in run.startup:
             sizes = ", ".join(f"{escaped(name)} {mib:.2f}" for name, mib in run.startup[key])
             lines.append(f"- {key.removesuffix('_mib')} MiB: {sizes}")
-    facts = [f"{key} {run.startup[key]}" for key in ("graph_nodes", "graph_splits", "n_ctx", "n_ubatch") if key in run.startup]
+    facts = [
+        f"{key} {run.startup[key]}"
+        for key in ("graph_nodes", "graph_splits", "n_ctx", "n_ubatch")
+        if key in run.startup
+    ]
     lines += [f"- {', '.join(facts)}"] if facts else []
     lines += [f"- {escaped(note)}" for note in run.notes]
     if run.rows:

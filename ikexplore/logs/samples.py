@@ -12,8 +12,8 @@ from .run import Run
 #: keys of a row that are compared, with the name that tables use
 METRICS = {"s_pp": "PP", "s_tg": "TG"}
 #: figures that do not make a difference by themselves
-_QUIET = frozenset(("metadata", "print_meta", "system_info", "kv_self_text", "repack_lines", "layer_sizes_mib", "n_kv_pairs",
-                    "devices_free_mib", "ctx_size_mib", "graph_splits_text"))  # fmt: skip
+_QUIET = frozenset(("metadata", "print_meta", "system_info", "kv_self_text", "repack_lines", "layer_sizes_mib",
+                    "n_kv_pairs", "devices_free_mib", "ctx_size_mib", "graph_splits_text"))  # fmt: skip
 #: half a unit of the last printed digit of a rate: no two runs are closer than that
 _ROUNDING = 0.005 / math.sqrt(3)
 
@@ -76,11 +76,15 @@ def side_of(source: Any, name: str) -> Side:
         else:
             _from_one(side, metric, grouped[0])
     if not any(side.samples.values()):
-        raise IkexploreError(f"{name}: no row with a rate; give a run that printed a table, timing lines or a llama-bench table")
+        raise IkexploreError(
+            f"{name}: no row with a rate; give a run that printed a table, timing lines or a llama-bench table"
+        )
     side.sizes = {row["_point"]: (row.get("pp"), row.get("tg")) for rows in tables for row in rows}
     facts = [facts_of(item) for item in items]
     side.facts = facts[0]
-    side.mixed = sorted({key for other in facts[1:] for key in {*other, *facts[0]} if other.get(key) != facts[0].get(key)})
+    side.mixed = sorted(
+        {key for other in facts[1:] for key in {*other, *facts[0]} if other.get(key) != facts[0].get(key)}
+    )
     return side
 
 
@@ -110,7 +114,13 @@ def _bench(run: Run, row: dict[str, Any]) -> dict[str, Any] | None:
     n = int(said[-1]) if said and said[-1].isdigit() else 5
     key = "s_tg" if not row.get("pp") else "s_pp"
     point = row.get("test") or f"pp{row.get('pp')} tg{row.get('tg')} @ d{row.get('n_kv', 0)}"
-    found = {"_point": point, "pp": row.get("pp"), "tg": row.get("tg"), key: row["s"], "repetitions": n if row.get("s_sd") else 1}
+    found = {
+        "_point": point,
+        "pp": row.get("pp"),
+        "tg": row.get("tg"),
+        key: row["s"],
+        "repetitions": n if row.get("s_sd") else 1,
+    }
     if row.get("s_sd"):
         found[f"{key}_sd"] = row["s_sd"]
     if isinstance(row.get("samples_ts"), list):
@@ -177,7 +187,13 @@ def facts_of(item: Any) -> dict[str, Any]:
         found["model"] = model if isinstance(model, str) else getattr(model, "name", str(model))
     if isinstance(item, Run):
         found.update({name: getattr(item, name) for name in ("engine", "program") if getattr(item, name)})
-        found.update({key: value for key, value in item.startup.items() if key not in _QUIET and key not in ("main", "model_file")})
+        found.update(
+            {
+                key: value
+                for key, value in item.startup.items()
+                if key not in _QUIET and key not in ("main", "model_file")
+            }
+        )
         found.update({f"main.{key}": value for key, value in item.startup.get("main", {}).items()})
     elif getattr(item, "machine", None) is not None:
         found["machine"] = str(item.machine)
@@ -185,7 +201,8 @@ def facts_of(item: Any) -> dict[str, Any]:
 
 
 def differences(a: Any, b: Any, facts_a: dict[str, Any], facts_b: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, value of a, value of b) of all that is known of both sides and differs; defaults stand for switches not given."""
+    """(name, value of a, value of b) of all that is known of both sides and differs; defaults stand for switches not
+    given."""
     found = []
     first_a, first_b = (x[0] if isinstance(x, (list, tuple)) and x else x for x in (a, b))
     both = [getattr(x, "settings", None) for x in (first_a, first_b)]
@@ -193,9 +210,8 @@ def differences(a: Any, b: Any, facts_a: dict[str, Any], facts_b: dict[str, Any]
         left, right = facts_a.get(key), facts_b.get(key)
         if key.startswith("settings.") and all(both):
             left, right = (getattr(settings, key.removeprefix("settings."), None) for settings in both)
-        elif left is None or right is None:
-            if not key.startswith(("env.", "prefix", "unknown")) or not all(both):
-                continue
+        elif (left is None or right is None) and not (key.startswith(("env.", "prefix", "unknown")) and all(both)):
+            continue
         if left != right:
             found.append((key.removeprefix("settings."), left, right))
     return found

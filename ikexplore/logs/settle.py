@@ -9,7 +9,9 @@ from .commands import program_of
 from .run import Run
 
 #: what only ik_llama.cpp prints, and what only mainline does
-_IK = frozenset(("mla_attn", "attn_max_b", "fused_moe", "ser", "fused_up_gate", "llama_init_from_model", "llm_load_print_meta"))
+_IK = frozenset(
+    ("mla_attn", "attn_max_b", "fused_moe", "ser", "fused_up_gate", "llama_init_from_model", "llm_load_print_meta")
+)
 _MAINLINE = frozenset(("llama_context", "print_info", "load_tensors", "n_ctx_per_seq", "n_seq_max", "causal_attn"))
 _NEWER = frozenset(("llama_init_from_model", "fused_up_gate", "graph_reuse", "grouped_er"))
 _OLDER = frozenset(("llama_new_context_with_model",))
@@ -22,6 +24,8 @@ _MAIN = {
     "n_kv_max": "n_ctx", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "flash_attn": "flash_attn",
     "n_gpu_layers": "n_gpu_layers", "n_threads": "n_threads", "n_threads_batch": "n_threads_batch",
 }  # fmt: skip
+#: what may follow -fa in the newer profile
+_VALUES = frozenset(("on", "off", "auto", "1", "0"))
 #: longer commands are kept as text only
 MAX_CHARS = 60_000
 
@@ -43,7 +47,8 @@ def settle(run: Run, marks: set[str], filled: str | None, inherited: tuple[int, 
         run.settings, run.certainty = settings, "inferred"
         run.program = program_of(inherited[1])
         run.notes.append(
-            f"no command of its own: settings are those of the command on line {inherited[0]}, corrected by the log's figures"
+            f"no command of its own: settings are those of the command on line {inherited[0]}, "
+            "corrected by the log's figures"
         )
 
 
@@ -60,9 +65,17 @@ def _profile(marks: set[str], text: str | None) -> str | None:
         return OLD
     if text is None:
         return None
+    return _profile_of(text)
+
+
+@lru_cache(maxsize=256)
+def _profile_of(text: str) -> str:
+    """The profile that a command alone suggests: -fa without a value and -fmoe went out of use."""
     words = text.split()
-    bare = any(w in ("-fa", "--flash-attn") and (i + 1 == len(words) or words[i + 1] not in ("on", "off", "auto", "1", "0"))
-               for i, w in enumerate(words))  # fmt: skip
+    bare = any(
+        word in ("-fa", "--flash-attn") and (i + 1 == len(words) or words[i + 1] not in _VALUES)
+        for i, word in enumerate(words)
+    )
     return OLD if bare or "-fmoe" in words or "--fused-moe" in words else NEW
 
 
@@ -107,9 +120,14 @@ def _inherited(run: Run, line: int, text: str) -> Settings | None:
     path, file = settings.model_path, run.startup.get("model_file")
     if path and file and "$" not in path and _stem(path) != _stem(file):
         return None
-    for switch, number in _figures(run).items():
-        kind = Settings.switch(switch).kind
-        wanted = bool(number) if kind in ("bool", "onoff") else number
+    return _corrected(settings, tuple(_figures(run).items()))
+
+
+@lru_cache(maxsize=256)
+def _corrected(settings: Settings, figures: tuple[tuple[str, int], ...]) -> Settings:
+    """The settings with the log's figures in place of what they say."""
+    for switch, number in figures:
+        wanted = bool(number) if Settings.switch(switch).kind in ("bool", "onoff") else number
         if getattr(settings, switch) != wanted:
             try:
                 settings = settings.replace(**{switch: wanted})

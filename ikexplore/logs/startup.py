@@ -5,12 +5,13 @@ mainline's llama-context.cpp, llama-kv-cache*.cpp and llama-model.cpp (2025). A 
 """
 
 import re
+from functools import lru_cache
 
 from .numbers import NUM, pointed, real, value
 from .state import BUFFERS, CONTEXT, HOLD, KNOWN, LOAD, TENSORS, UNKNOWN, State
 
 _MIB = re.compile(rf"=\s*({NUM})\s*MiB")
-_SPLITS = re.compile(r"graph splits\s*=\s*(\d{1,9})\b(.*)")
+_SPLITS = re.compile(r"graph splits\s*=\s*(\d{1,9})\b")
 _NODES = re.compile(r"graph nodes\s*=\s*(\d{1,9})\b")
 _COPIES = re.compile(r"n_copies\s*=\s*(\d{1,6})\b")
 _OFFLOADED = re.compile(r"offloaded (\d{1,6}/\d{1,6}) layers")
@@ -34,9 +35,11 @@ _CTX_SIZE = re.compile(rf"ggml ctx size\s*=\s*({NUM}) MiB")
 #: what the parts of a context print that holds no figure
 QUIET = (
     "constructing llama_context", "layer ", "n_ctx_per_seq (", "n_ctx_seq (", "creating", "offloading", "loading model",
-    "ggml ctx size", "reallocating output buffer", "max_nodes", "worst-case", "reserving", "set_abort_callback", "tensor '",
+    "ggml ctx size", "reallocating output buffer", "max_nodes", "worst-case", "reserving", "set_abort_callback",
+    "tensor '",
     "setting up", "enabling", "attaching", "using", "dense parameters loaded", "repacking up/gate", "merging up/gate",
-    "enumerating", "backend_ptrs", "layer", "reserve took", "resolving fused", "fused Gated", "Flash Attention was auto",
+    "enumerating", "backend_ptrs", "layer", "reserve took", "resolving fused", "fused Gated",
+    "Flash Attention was auto",
 )  # fmt: skip
 
 
@@ -46,11 +49,14 @@ def context(state: State, head: str, rest: str) -> int:
         return buffer(state, head, rest)
     if "graph " in rest and (found := graph(state, rest, head)):
         return found
-    if "KV self size" in rest or ("size = " in rest and "cells" in rest):
+    if "KV self size" in rest or ("size = " in rest and "cells" in rest and "MiB" in rest):
         return kv_self(state, rest)
     if "n_copies" in rest and (copies := _COPIES.search(rest)):
         state.want(BUFFERS, restart=state.cur is not None and "graph_splits" in state.cur.startup)
         return state.put("n_copies", int(copies.group(1)))
+    if "size per device" in rest and state.cur is not None:
+        state.after = "kv_mib_per_device"
+        return state.noise("startup")
     key, equals, text = rest.partition("=")
     key, text = key.strip().replace(" ", "_"), text.strip()
     if equals and text and _KEY.fullmatch(key) and (head not in KV_HEADS or key in ("kv_size", "n_layer")):
@@ -59,7 +65,8 @@ def context(state: State, head: str, rest: str) -> int:
 
 
 KV_HEADS = frozenset((
-    "llama_kv_cache_init", "llama_kv_cache_unified", "llama_kv_cache_unified_iswa", "llama_kv_cache", "llama_kv_cache_iswa",
+    "llama_kv_cache_init", "llama_kv_cache_unified", "llama_kv_cache_unified_iswa", "llama_kv_cache",
+    "llama_kv_cache_iswa",
     "llama_memory_recurrent", "llama_memory_hybrid", "create_memory",
 ))  # fmt: skip
 
@@ -140,27 +147,23 @@ def kv_self(state: State, rest: str) -> int:
 
 
 def graph(state: State, rest: str, head: str = "") -> int:
-    """Numbers of graph nodes and splits."""
-    have = state.cur.startup if state.cur is not None else {}
-    again = head != "sched_reserve"
-    if found := _NODES.search(rest):
-        if have.get("graph_nodes") == int(found.group(1)) and have and state.cur.source.get("graph_nodes") == state.no - 1:  # type: ignore[union-attr]
+    """Numbers of graph nodes and splits; mainline prints them again when it reserves anew."""
+    for key, pattern in (("graph_nodes", _NODES), ("graph_splits", _SPLITS)):
+        found = pattern.search(rest)
+        if not found:
+            continue
+        cur, number = state.cur, int(found.group(1))
+        if cur is not None and cur.startup.get(key) == number and cur.source.get(key) == state.no - 1:
             return state.noise("repeated line")
-        state.want(BUFFERS, "graph_nodes" if again else "")
-        state.put("graph_nodes", int(found.group(1)))
-        state.rest(rest[found.end() :])
-    elif found := _SPLITS.search(rest):
-        if again and "graph_splits" in have and state.cur.source.get("graph_splits") == state.no - 1:  # type: ignore[union-attr]
-            return state.noise("repeated line")
-        state.want(BUFFERS, "graph_splits" if again else "")
-        state.put("graph_splits", int(found.group(1)))
-        if "bs=" in found.group(2):
+        state.want(BUFFERS, "" if head == "sched_reserve" else key)
+        state.put(key, number)
+        behind = rest[found.end() :]
+        if "bs=" in behind:
             state.put("graph_splits_text", rest[found.start(1) :].strip())
         else:
-            state.rest(found.group(2))
-    else:
-        return UNKNOWN
-    return KNOWN
+            state.rest(behind)
+        return KNOWN
+    return UNKNOWN
 
 
 def tensors(state: State, head: str, rest: str) -> int:
@@ -184,16 +187,28 @@ def tensors(state: State, head: str, rest: str) -> int:
 
 def override(state: State, text: str) -> int:
     """Tensors that -ot put elsewhere; several may be glued into one line."""
+    words = text.split()
+    if len(words) == 7 and words[2:4] == ["buffer", "type"] and words[5] == "to" and "Tensor" not in words[6]:
+        return _overridden(state, words[1], words[6])
     known = UNKNOWN
     for found in _OVERRIDE.finditer(text):
-        name, device = found.group(1), found.group(2)
-        state.want(TENSORS, restart=state.cur is not None and "model_mib" in state.cur.startup)
-        layer = _LAYER.fullmatch(name)
-        kind = (layer.group(2) if layer else name).removesuffix(".weight")
-        state.overrides.setdefault(device, {}).setdefault(kind, set()).add(int(layer.group(1)) if layer else -1)
-        count = state.cur.startup.get("overridden_tensors", 0) if state.cur else 0
-        known = state.put("overridden_tensors", count + 1)
+        known = _overridden(state, found.group(1), found.group(2))
     return known
+
+
+def _overridden(state: State, name: str, device: str) -> int:
+    run = state.want(TENSORS, restart=state.cur is not None and "model_mib" in state.cur.startup)
+    layer, kind = _layer_and_kind(name)
+    state.overrides.setdefault(device, {}).setdefault(kind, set()).add(layer)
+    return state.put("overridden_tensors", run.startup.get("overridden_tensors", 0) + 1)
+
+
+@lru_cache(maxsize=8192)
+def _layer_and_kind(name: str) -> tuple[int, str]:
+    """(3, "ffn_up_exps") of blk.3.ffn_up_exps.weight; layer -1 of a tensor outside of the layers."""
+    found = _LAYER.fullmatch(name)
+    layer, kind = (int(found.group(1)), found.group(2)) if found else (-1, name)
+    return layer, kind.removesuffix(".weight")
 
 
 def repacked(state: State, text: str) -> int:

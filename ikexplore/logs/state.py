@@ -23,6 +23,8 @@ class State:
 
     def __init__(self) -> None:
         self.no = 0
+        #: the server's task whose timing lines follow, where their own line names it
+        self.task: int | None = None
         self.runs: list[Run] = []
         self.prose: list[tuple[int, str]] = []
         self.pending: list[tuple[int, str]] = []
@@ -48,9 +50,11 @@ class State:
 
     def fresh(self, phase: int, line: int | None = None) -> Run:
         """Closes the run and begins another one, whose first line is ``line`` (the present one by default)."""
-        self.close()
         line = line or self.no
-        self.cur = Run(lines=(line, self.no))
+        within = [item for item in self.pending if item[0] >= line]
+        self.pending = [item for item in self.pending if item[0] < line]
+        self.close()
+        self.cur = Run(lines=(line, self.no), unread=within)
         self.phase, self.failed = phase, False
         if self.heading and line - self.heading[0] <= TITLE_REACH:
             self.cur.title = self.heading[1]
@@ -68,12 +72,13 @@ class State:
         """Ends the present run; lines that were not understood since then are prose."""
         if self.cur is not None and self.overrides:
             self.cur.startup["tensor_overrides"] = {
-                device: {kind: ranges(layers) for kind, layers in kinds.items()} for device, kinds in self.overrides.items()
+                device: {kind: ranges(layers) for kind, layers in kinds.items()}
+                for device, kinds in self.overrides.items()
             }
             self.overrides = {}
         self.prose += self.pending
         self.pending = []
-        self.cur = None
+        self.cur = self.task = None
         self.after = ""
 
     def want(self, phase: int, key: str = "", restart: bool = False) -> Run:

@@ -1,6 +1,6 @@
 """Student's t distribution: probability and quantile, by the continued fraction of the incomplete beta function.
 
-Formulas: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.5.8 (continued fraction) and 26.7.1 (t from beta).
+Formulas: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.5.8 (continued fraction), 26.7.1 (t from beta).
 """
 
 import math

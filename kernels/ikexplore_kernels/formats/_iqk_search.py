@@ -51,7 +51,7 @@ class Search(NamedTuple):
     half: bool
     start: float
     stride: float
-    count: int
+    count: int  # type: ignore[assignment]
     widths: int
 
 

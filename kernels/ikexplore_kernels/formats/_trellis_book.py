@@ -34,7 +34,7 @@ class Cells(NamedTuple):
     """The shape of a book: coordinates of a state, number of cells, states in each."""
 
     dim: int
-    count: int
+    count: int  # type: ignore[assignment]
     size: int
 
 

@@ -36,7 +36,7 @@ def decode(src, dst, n_rows, n_cols):
 
 
 PLAN = Plan(
-    Cells(8, 512, 16), books=1, signs=2, stride=1, windows=1, tried=10, probes=16, ratio=1.05, reach=126.0, widest=90.0
+    Cells(8, 512, 16), books=1, signs=2, stride=1, windows=1, tried=10, probes=32, ratio=1.05, reach=126.0, widest=90.0
 )
 
 
