@@ -153,8 +153,10 @@ def _server_info(child: "subprocess.Popen[bytes]") -> dict[str, Any]:
                 f"JupyterLab ended at once (code {child.returncode}); its own words are above. "
                 "If the port is taken, give another --port"
             )
+        # the file comes a moment before the port is open, so an address counts only once something answers there
         with contextlib.suppress(OSError, ValueError):
             info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            socket.create_connection(("127.0.0.1", int(info["port"])), timeout=1).close()
             return info
         time.sleep(0.05)
     raise IkexploreError(f"JupyterLab did not come up within {_START_SECONDS} s; its own words are above")

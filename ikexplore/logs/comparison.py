@@ -245,23 +245,21 @@ class _Metric:
             return self._paired(b.values - a.values, a, b)
         effect = self._welch(a, b)
         if self.method == "bootstrap" and a.values is not None and b.values is not None and min(a.n, b.n) > 1:
-            effect.low, effect.high = _bootstrap(a.values, b.values, self.confidence)
+            effect.low, effect.high = _bootstrap(a.values, b.values, self.confidence, self.inflation)
         return effect
 
     def _overall(self) -> Effect:
         """Over all contexts, with the run as the unit: what moves all rows of a run together does not count many
         times."""
         if all(len(values) for values in self.series):
-            a, b = (
-                Sample(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else 0.0, len(v), v) for v in self.series
-            )
+            a, b = (Sample(float(v.mean()), _spread(v), len(v), v) for v in self.series)
         else:
             a, b = (self._whole(side) for side in (self.a, self.b))
         if self.paired and a.values is not None and b.values is not None:
             return self._paired(b.values - a.values, a, b)
         effect = self._welch(a, b)
         if self.method == "bootstrap" and a.values is not None and b.values is not None and min(a.n, b.n) > 1:
-            effect.low, effect.high = _bootstrap(a.values, b.values, self.confidence)
+            effect.low, effect.high = _bootstrap(a.values, b.values, self.confidence, self.inflation)
         return effect
 
     def _whole(self, side: Side) -> Sample:
@@ -294,10 +292,10 @@ class _Metric:
     def _tested(self, effect: Effect, step: float, se: float, df: float) -> Effect:
         """Interval and p, with the standard error widened where repetitions depend on one another."""
         se *= math.sqrt(self.inflation)
-        width = quantile(self.confidence, round(df, 4)) * se
+        width = quantile(self.confidence, round(df, 2)) * se
         effect.low, effect.high = math.exp(step - width), math.exp(step + width)
         effect.p = p_two_sided(step / se, df) if se > 0 else 0.0
-        effect.limit = max(SIGMAS * (effect.sigma or 0.0), quantile(1 - LEVEL, round(df, 4)) * se)
+        effect.limit = max(SIGMAS * (effect.sigma or 0.0), quantile(1 - LEVEL, round(df, 2)) * se)
         return effect
 
     def _decide(self, found: dict[Any, Effect], overall: Effect) -> None:
@@ -318,16 +316,22 @@ class _Metric:
         effect.real = not effect.drifted
 
 
-def _bootstrap(a: np.ndarray, b: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Percentile interval of the ratio; each sample's resampled deviations are widened by sqrt(n / (n - 1)) for
-    small n."""
+def _spread(logs: np.ndarray) -> float:
+    """Standard deviation of logarithms, never quite 0, so that equal runs can be divided by it; 0 for a single one."""
+    return max(float(logs.std(ddof=1)), 1e-7) if len(logs) > 1 else 0.0
+
+
+def _bootstrap(a: np.ndarray, b: np.ndarray, confidence: float, inflation: float) -> tuple[float, float]:
+    """Bootstrap-t interval of the ratio: the studentized difference is resampled, which holds its level for few."""
     rng = np.random.default_rng(0)
-    means = []
-    for values in (a, b):
-        picked = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
-        means.append(values.mean() + (picked - values.mean()) * math.sqrt(len(values) / (len(values) - 1)))
-    low, high = np.quantile(means[1] - means[0], [(1 - confidence) / 2, (1 + confidence) / 2])
-    return math.exp(low), math.exp(high)
+    step, se = b.mean() - a.mean(), math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+    picked = [values[rng.integers(0, len(values), (RESAMPLES, len(values)))] for values in (a, b)]
+    means = picked[1].mean(axis=1) - picked[0].mean(axis=1)
+    errors = np.sqrt(sum(v.var(axis=1, ddof=1) / v.shape[1] for v in picked))
+    # a resample of equal values would divide by nothing
+    t = (means - step) / np.maximum(errors, max(se / 20, 1e-12))
+    low, high = np.quantile(t, [(1 - confidence) / 2, (1 + confidence) / 2]) * se * math.sqrt(inflation)
+    return math.exp(step - high), math.exp(step - low)
 
 
 def _sample(side: Side, metric: str, point: Any) -> dict[str, Any]:

@@ -111,7 +111,9 @@ class Reader:
         if not colon:
             return text[:7] == "Tensor " and startup.override(self.state, text) == KNOWN
         rule = RULES.get(head)
-        return rule is not None and GLUED.alone(text, len(head) + 1) and rule(self.state, head, rest) == KNOWN
+        if rule is None or (":" in rest and not GLUED.alone(text, len(head) + 1)):
+            return False
+        return rule(self.state, head, rest) == KNOWN
 
     def _account(self, line: str, known: bool, unknown: list[str]) -> None:
         state = self.state

@@ -86,6 +86,9 @@ class State:
         cur = self.cur
         if cur is None:
             return self.fresh(phase)
+        if phase == self.phase < MAIN and not (restart or key or self.failed or self.pending):
+            cur.lines = (cur.lines[0], self.no)
+            return cur
         if phase <= TENSORS:
             restart = restart or self.phase >= CONTEXT or self.failed
         elif phase == CONTEXT:

@@ -48,11 +48,17 @@ def p_two_sided(t: float, df: float) -> float:
 
 @lru_cache(maxsize=4096)
 def quantile(p: float, df: float) -> float:
-    """t > 0 with P(|T| <= t) = ``p``, by bisection; ``p`` within 0 and 1."""
+    """t > 0 with P(|T| <= t) = ``p``, ``p`` within 0 and 1: Newton's steps, kept within a bracket."""
     low, high = 0.0, 2.0
     while 1.0 - p_two_sided(high, df) < p and high < 1e12:
-        high *= 2.0
-    for _ in range(80):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if 1.0 - p_two_sided(middle, df) < p else (low, middle)
-    return (low + high) / 2.0
+        low, high = high, 2.0 * high
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    t = (low + high) / 2.0
+    for _ in range(60):
+        wrong = 1.0 - p_two_sided(t, df) - p
+        low, high = (t, high) if wrong < 0 else (low, t)
+        step = wrong / (2 * scale * math.exp(-(df + 1) / 2 * math.log1p(t * t / df)))
+        t = t - step if low < t - step < high else (low + high) / 2.0
+        if abs(step) < 1e-13 * t:
+            break
+    return t

@@ -1,4 +1,4 @@
-"""What was read from each posted log, kept as JSON beside the tests; ``python tests/logs/goldens.py FOLDER`` makes them anew."""
+"""What was read from each posted log, kept as JSON beside the tests; ``python tests/logs/goldens.py FOLDER`` renews them."""
 
 import json
 import sys

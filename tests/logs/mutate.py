@@ -52,7 +52,9 @@ def _replace(text: str, texts: list[str], rng: random.Random) -> str:
 
 def _character(text: str, texts: list[str], rng: random.Random) -> str:
     a = rng.randint(0, len(text))
-    return text[:a] + chr(rng.choice((rng.randrange(32, 127), rng.randrange(256), rng.randrange(0x2FFF)))) + text[a + 1 :]
+    return (
+        text[:a] + chr(rng.choice((rng.randrange(32, 127), rng.randrange(256), rng.randrange(0x2FFF)))) + text[a + 1 :]
+    )
 
 
 def _glue(text: str, texts: list[str], rng: random.Random) -> str:
@@ -100,4 +102,19 @@ def _quote(text: str, texts: list[str], rng: random.Random) -> str:
     return "\n".join(mark + line for line in text.split("\n"))
 
 
-_CHANGES = (_cut, _insert, _insert, _replace, _replace, _character, _character, _glue, _break, _lines, _splice, _repeat, _wrap, _quote)
+_CHANGES = (
+    _cut,
+    _insert,
+    _insert,
+    _replace,
+    _replace,
+    _character,
+    _character,
+    _glue,
+    _break,
+    _lines,
+    _splice,
+    _repeat,
+    _wrap,
+    _quote,
+)

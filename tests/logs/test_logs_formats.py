@@ -11,7 +11,10 @@ HEAD = "|    PP |     TG |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |\
 
 
 def rows(n, pp=512, start=0):
-    lines = [f"|{pp:6d} | {pp // 4:6d} | {start + i * pp:6d} |    1.000 | {pp:8.2f} |    2.000 | {pp / 8:8.2f} |" for i in range(n)]
+    lines = [
+        f"|{pp:6d} | {pp // 4:6d} | {start + i * pp:6d} |    1.000 | {pp:8.2f} |    2.000 | {pp / 8:8.2f} |"
+        for i in range(n)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -43,8 +46,12 @@ def test_contradicting_figures_are_remarked():
 def test_tabs_blanks_and_decimal_commas():
     head = ("PP", "TG", "N_KV", "T_PP s", "S_PP t/s", "T_TG s", "S_TG t/s")
     for mark in ("\t", " "):
-        (run,) = read(mark.join(head) + "\n" + mark.join(("7168", "1792", "0", "28,007", "255,94", "414.487", "4.32")) + "\n")
-        assert run.rows == [{"pp": 7168, "tg": 1792, "n_kv": 0, "t_pp": 28.007, "s_pp": 255.94, "t_tg": 414.487, "s_tg": 4.32}]
+        (run,) = read(
+            mark.join(head) + "\n" + mark.join(("7168", "1792", "0", "28,007", "255,94", "414.487", "4.32")) + "\n"
+        )
+        assert run.rows == [
+            {"pp": 7168, "tg": 1792, "n_kv": 0, "t_pp": 28.007, "s_pp": 255.94, "t_tg": 414.487, "s_tg": 4.32}
+        ]
 
 
 def test_json_lines_of_a_sweep():
@@ -66,7 +73,9 @@ def test_our_own_sweep_is_read_back():
     sweep = Sweep(Settings(), rows=[row])
     assert read(sweep.to_jsonl())[0].rows == [row]
     (run,) = read(sweep.to_markdown())
-    assert {key: run.rows[0][key] for key in row if key != "repetitions"} == {k: v for k, v in row.items() if k != "repetitions"}
+    assert {key: run.rows[0][key] for key in row if key != "repetitions"} == {
+        k: v for k, v in row.items() if k != "repetitions"
+    }
 
 
 def test_more_columns_and_marks_of_a_newer_program():
@@ -133,7 +142,9 @@ def test_json_that_is_no_log_stays_text():
 
 def test_batched_bench():
     head = "|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |\n"
-    (run,) = read(head + "|   128 |    128 |    1 |    256 |    0.108 |  1186.64 |    3.079 |    41.57 |    3.187 |    80.32 |\n")
+    (run,) = read(
+        head + "|   128 |    128 |    1 |    256 |    0.108 |  1186.64 |    3.079 |    41.57 |    3.187 |    80.32 |\n"
+    )
     assert run.bench[0]["b"] == 1 and run.bench[0]["s"] == 80.32 and not run.rows
 
 
@@ -148,7 +159,15 @@ def test_server_timings_of_june_2025():
                     for task in (0, 2040) for text in (PROMPT, EVAL))  # fmt: skip
     (run,) = read(lines)
     assert [group["task"] for group in run.timings] == [0, 2040]
-    assert run.rates[0] == {"pp": 756, "tg": 2038, "n_kv": 0, "t_pp": 1.42808, "s_pp": 529.38, "t_tg": 44.0815, "s_tg": 46.23}
+    assert run.rates[0] == {
+        "pp": 756,
+        "tg": 2038,
+        "n_kv": 0,
+        "t_pp": 1.42808,
+        "s_pp": 529.38,
+        "t_tg": 44.0815,
+        "s_tg": 46.23,
+    }
 
 
 def test_server_timings_of_mainline():
@@ -166,7 +185,11 @@ def test_bare_timings_under_texts_of_their_own_are_runs():
 
 
 def test_json_of_a_server():
-    log = '{"tid":"1","timestamp":1,"level":"INFO","function":"print_timings","msg":"' + PROMPT + '","id_slot":0,"id_task":3}\n'
+    log = (
+        '{"tid":"1","timestamp":1,"level":"INFO","function":"print_timings","msg":"'
+        + PROMPT
+        + '","id_slot":0,"id_task":3}\n'
+    )
     answer = '{"content":"x","timings":{"prompt_n":12,"prompt_ms":100.5,"prompt_per_second":119.4,"predicted_n":3,"predicted_ms":50.0,"predicted_per_second":60.0}}\n'
     (run,) = read(log + answer)
     assert run.timings[0]["prompt"]["n"] == 756 and run.timings[1]["generation"] == {"ms": 50.0, "n": 3, "s": 60.0}
@@ -187,7 +210,9 @@ def test_perplexity():
 
 
 def test_perplexity_of_august_2026_and_a_second_run():
-    runs = read("Final estimate: PPL over 565 chunks for n_ctx=512 = 4.6520 +/- 0.02855\nFinal estimate: PPL = 5.1 +/- 0.03\n")
+    runs = read(
+        "Final estimate: PPL over 565 chunks for n_ctx=512 = 4.6520 +/- 0.02855\nFinal estimate: PPL = 5.1 +/- 0.03\n"
+    )
     assert runs[0].perplexity == {"final": 4.652, "error": 0.02855, "chunks": 565, "n_ctx": 512}
     assert runs[1].perplexity["final"] == 5.1
 
@@ -229,9 +254,17 @@ llama_kv_cache_init: KV cache size per device:
 XXXXXXXXXXXXXXXXXXXXX Setting offload policy for op MUL_MAT to OFF
 """)
     s = run.startup
-    assert s["layer_sizes_mib"] == [[0, 100.5, 10.0, 110.5, 500.0], [1, 300.5, 20.0, 320.5]] and s["memory_required_mib"] == 542
-    assert s["tensor_overrides"] == {"CUDA_Host": {"ffn_up_exps": "0", "output": ""}} and s["devices"][0]["vram_mib"] == 24126
-    assert s["kv_mib_per_device"] == [("Device 0", 400.0), ("Device 1", 400.5)] and s["offload_policy"] == [("MUL_MAT", False)]
+    assert (
+        s["layer_sizes_mib"] == [[0, 100.5, 10.0, 110.5, 500.0], [1, 300.5, 20.0, 320.5]]
+        and s["memory_required_mib"] == 542
+    )
+    assert (
+        s["tensor_overrides"] == {"CUDA_Host": {"ffn_up_exps": "0", "output": ""}}
+        and s["devices"][0]["vram_mib"] == 24126
+    )
+    assert s["kv_mib_per_device"] == [("Device 0", 400.0), ("Device 1", 400.5)] and s["offload_policy"] == [
+        ("MUL_MAT", False)
+    ]
     assert (s["grouped_er"], s["reduce_type"]) == (0, "f16") and s["devices_free_mib"] == [("CUDA0", 23700)]
     assert (run.engine, run.profile) == ("ik_llama.cpp", "2026-08") and not run.unread
 
@@ -254,11 +287,18 @@ llama_context: graph splits = 1
 def test_a_program_started_twice_is_two_runs():
     load = "llm_load_tensors: offloaded 2/2 layers to GPU\nllama_new_context_with_model: n_ctx = 512\nllama_new_context_with_model: graph splits = {}\n"
     assert [run.startup["graph_splits"] for run in read(load.format(3) + load.format(5))] == [3, 5]
-    assert [run.startup["graph_splits"] for run in read("llama_context: graph splits = 1\n\nllama_context: graph splits = 2\n")] == [1, 2]
+    assert [
+        run.startup["graph_splits"]
+        for run in read("llama_context: graph splits = 1\n\nllama_context: graph splits = 2\n")
+    ] == [1, 2]
 
 
 def test_command_and_settings():
-    runs = read("model=/m/x.gguf\n\nCUDA_VISIBLE_DEVICES=0 numactl -N 0 \\\n./bin/llama-sweep-bench \\\n  -m \"$model\" -fa \\\n  -ub 1024\n" + HEAD + rows(1, pp=1024))
+    runs = read(
+        'model=/m/x.gguf\n\nCUDA_VISIBLE_DEVICES=0 numactl -N 0 \\\n./bin/llama-sweep-bench \\\n  -m "$model" -fa \\\n  -ub 1024\n'
+        + HEAD
+        + rows(1, pp=1024)
+    )
     (run,) = runs
     assert run.certainty == "stated" and run.program == "llama-sweep-bench" and run.model == "x.gguf"
     assert run.settings.n_ubatch == 1024 and run.settings.env == {"CUDA_VISIBLE_DEVICES": "0"} and run.lines == (3, 9)
@@ -266,21 +306,45 @@ def test_command_and_settings():
 
 def test_settings_of_a_command_above_are_marked_as_inferred():
     main = "main: n_kv_max = 2048, n_batch = 2048, n_ubatch = 1024, flash_attn = 1, n_gpu_layers = -1, n_threads = 8, n_threads_batch = 8\n"
-    runs = read("$ ./llama-sweep-bench -m x.gguf -c 512 -ub 512 -rtr -fa\n" + HEAD + rows(1) + "\nwith -ub 1024:\n" + main + HEAD + rows(1, pp=1024))
+    runs = read(
+        "$ ./llama-sweep-bench -m x.gguf -c 512 -ub 512 -rtr -fa\n"
+        + HEAD
+        + rows(1)
+        + "\nwith -ub 1024:\n"
+        + main
+        + HEAD
+        + rows(1, pp=1024)
+    )
     assert [run.certainty for run in runs] == ["stated", "inferred"]
-    assert (runs[1].settings.n_ubatch, runs[1].settings.n_ctx, runs[1].settings.rtr) == (1024, 2048, True) and "line 1" in runs[1].notes[0]
-    other = read("$ ./llama-sweep-bench -m x.gguf -ub 512\n" + HEAD + rows(1) + "\n**bob** replied on 2025-06-03\n\n" + HEAD + rows(1))
+    assert (runs[1].settings.n_ubatch, runs[1].settings.n_ctx, runs[1].settings.rtr) == (
+        1024,
+        2048,
+        True,
+    ) and "line 1" in runs[1].notes[0]
+    other = read(
+        "$ ./llama-sweep-bench -m x.gguf -ub 512\n"
+        + HEAD
+        + rows(1)
+        + "\n**bob** replied on 2025-06-03\n\n"
+        + HEAD
+        + rows(1)
+    )
     assert other[1].settings is None and other[1].certainty == "none", "another author's table is not this command's"
 
 
 def test_a_command_that_cannot_have_printed_the_log_is_remarked():
     log = "llama_new_context_with_model: n_ubatch   = 512\nllama_new_context_with_model: graph splits = 1\n"
-    assert any("the command says 4096, the log 512" in note for note in read("./llama-sweep-bench -m x -b 4096 -ub 4096\n" + log)[0].notes)
+    assert any(
+        "the command says 4096, the log 512" in note
+        for note in read("./llama-sweep-bench -m x -b 4096 -ub 4096\n" + log)[0].notes
+    )
     assert not read("./llama-sweep-bench -m x -ub 512\n" + log)[0].notes
 
 
 def test_a_question_for_the_version_is_no_run():
-    (run,) = read("$ ./llama-server --version\nversion: 3728 (8ffad187)\n$ ./llama-server -m x.gguf -c 512\nllama_context: graph splits = 1\n")
+    (run,) = read(
+        "$ ./llama-server --version\nversion: 3728 (8ffad187)\n$ ./llama-server -m x.gguf -c 512\nllama_context: graph splits = 1\n"
+    )
     assert run.startup["build"] == {"number": 3728, "commit": "8ffad187"} and run.lines[0] == 3
 
 
@@ -292,7 +356,13 @@ def test_files_bytes_and_lines(tmp_path):
     (tmp_path / "plain.log").write_text(text)
     (tmp_path / "packed.log.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "wide.txt").write_bytes(text.encode("utf-16-le"))
-    for source in (tmp_path / "plain.log", str(tmp_path / "packed.log.gz"), tmp_path / "wide.txt", text.encode(), text.splitlines()):
+    for source in (
+        tmp_path / "plain.log",
+        str(tmp_path / "packed.log.gz"),
+        tmp_path / "wide.txt",
+        text.encode(),
+        text.splitlines(),
+    ):
         assert len(read(source)[0].rows) == 2
     assert read("") == [] and read("just a word") == []
 
@@ -314,6 +384,8 @@ def test_other_bad_sources(tmp_path):
 
 
 def test_markdown_and_json_are_safe():
-    runs = read("# <script>alert(1)</script> | x\n./llama-server -m '<b>.gguf' -c 512\nllama_context: graph splits = 1\n")
+    runs = read(
+        "# <script>alert(1)</script> | x\n./llama-server -m '<b>.gguf' -c 512\nllama_context: graph splits = 1\n"
+    )
     assert "<script>" not in runs[0].to_markdown() and "<b>" not in runs.to_markdown()
     assert runs.to_json() and runs[0].to_dict()["startup"] == {"graph_splits": 1}

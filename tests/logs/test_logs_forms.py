@@ -115,7 +115,10 @@ def test_remark_behind_a_figure_is_unread():
 def test_cut_at_the_end():
     table = "|    PP |     TG |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |\n|---|---|---|---|---|---|---|\n"
     whole = "|  2048 |    512 |      0 |    9.166 |   223.43 |   56.876 |     9.00 |\n"
-    for cut in ("|  2048 |    512 |   2048 |    9.5", "|  2048 |    512 |   2048 |    9.549 |   214.48 |   57.088 |     8."):
+    for cut in (
+        "|  2048 |    512 |   2048 |    9.5",
+        "|  2048 |    512 |   2048 |    9.549 |   214.48 |   57.088 |     8.",
+    ):
         runs = read(table + whole + cut)
         assert len(runs[0].rows) == 1, "a number that was cut must not be believed"
         assert cut in [text for _, text in (*runs.prose, *runs[0].unread)]

@@ -73,7 +73,9 @@ def test_all_posted_logs(shared: Path):
     assert len(paths) >= 25
     for path in paths:
         number, runs = path.name[:2], read(path)
-        assert json.loads(json.dumps(golden(runs))) == json.loads((DATA / f"{path.stem}.json").read_text(encoding="utf-8"))
+        assert json.loads(json.dumps(golden(runs))) == json.loads(
+            (DATA / f"{path.stem}.json").read_text(encoding="utf-8")
+        )
         for index, name in RECORDS.get(number, {}).items():
             differing, count = wrong(runs[index], known[name])
             assert not differing, path.name
@@ -95,7 +97,11 @@ def test_whole_threads(shared: Path):
         found = [[tuple(row[k] for k in ("pp", "tg", "n_kv", "t_pp", "s_pp", "t_tg", "s_tg")) for row in run.rates]
                  for run in read(path)]  # fmt: skip
         for record in known.values():
-            if record["source"]["number"] == int(number) and record["source"]["kind"].startswith(kind) and record["rows"]:
+            if (
+                record["source"]["number"] == int(number)
+                and record["source"]["kind"].startswith(kind)
+                and record["rows"]
+            ):
                 assert [tuple(row.values()) for row in record["rows"]] in found, record["id"]
                 tables += 1
     assert tables >= 35
