@@ -3,7 +3,7 @@
 q = ikexplore.quant("iq4_ks")
 data = q.encode(weights)              # float32 [rows, columns] -> uint8 [rows, bytes]
 back = q.decode(data, 4096)           # uint8 [rows, bytes], columns -> float32 [rows, columns]
-fast = q.repack(data, 4096)           # the bytes of q.repacked: same shape, rows interleaved
+fast = q.repack(data, 4096)           # the bytes of q.repacked, rows interleaved
 """
 
 from __future__ import annotations
@@ -99,11 +99,14 @@ class Quant:
         return self._do(self.format.encode, x32, imatrix)
 
     def repack(self, data: Any, n_cols: int) -> np.ndarray:
-        """Bytes of the plain type -> the interleaved type's, same shape. Raises QuantError where there is none."""
+        """Bytes of the plain type -> the interleaved type's [rows, q.repacked.row_bytes(n_cols)].
+
+        Raises QuantError where there is none.
+        """
         return self._do(self.format.repack, np.asarray(data), n_cols)
 
     def unrepack(self, data: Any, n_cols: int) -> np.ndarray:
-        """Bytes of the interleaved type -> the plain type's, same shape: the inverse of repack."""
+        """Bytes of the interleaved type -> the plain type's: the inverse of repack."""
         return self._do(self.format.unrepack, np.asarray(data), n_cols)
 
     def _importance(self, imatrix: Any, n_cols: int) -> np.ndarray:
