@@ -49,3 +49,9 @@ class Mapped:
             end = offset + nbytes
             raise GGUFError(f"{self.path}: bytes {offset} to {end} lie outside the file of {self.size} bytes")
         return np.frombuffer(self.map, np.uint8, nbytes, offset)
+
+    def release(self, offset: int, nbytes: int) -> None:
+        """Give the pages of this range back to the system; they are read again when touched. A no-op where it cannot."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            first = offset // mmap.PAGESIZE * mmap.PAGESIZE
+            self.map.madvise(mmap.MADV_DONTNEED, first, offset + nbytes - first)

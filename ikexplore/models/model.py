@@ -178,6 +178,12 @@ class Model:
             mapped = self._maps.setdefault(tensor.file, Mapped(self.files[tensor.file]))
         return mapped.bytes(tensor.offset, tensor.nbytes)
 
+    def release(self, name: str) -> None:
+        """Let the pages of a memory-mapped tensor go, once its bytes have been used; they come back when touched."""
+        tensor = self.tensors[name]
+        if tensor.file in self._maps and name not in self._memory:
+            self._maps[tensor.file].release(tensor.offset, tensor.nbytes)
+
     def replaced(self, tensors: Mapping[str, tuple[str, np.ndarray]]) -> "Model":
         """A new Model in which some tensors have another type and bytes, held in memory.
 

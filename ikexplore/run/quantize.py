@@ -146,6 +146,7 @@ class _Job:
             x = _finite(source.decode(raw[first:last], columns), step.name, first)
             out[first:last] = target.encode(x, self._importance(step, matrix))
             self.done += x.size
+        self.model.release(step.name)
         return out.reshape(-1)
 
     def _pieces(self, step: Step, n_rows: int, interleave: int) -> Iterator[tuple[int, int, int]]:

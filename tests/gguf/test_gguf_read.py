@@ -1,8 +1,10 @@
 """Reading headers: what valid files say, and how broken ones are refused."""
 
 import os
+import re
 import struct
 import time
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -210,3 +212,20 @@ def test_reference_models(shared):
             assert [(t.name, t.data_offset, t.n_bytes) for t in theirs.tensors] == [
                 (t.name, t.offset, t.nbytes) for t in found.tensors
             ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux how many mapped pages are resident")
+def test_released_pages_leave_memory_and_come_back(tmp_path):
+    def resident():
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"RssFile:\s+(\d+) kB", status).group(1)) << 10
+
+    size = 32 << 20
+    path = tmp_path / "some"
+    path.write_bytes(b"\x07" * size)
+    mapped = Mapped(path)
+    assert mapped.bytes(0, size).sum() == 7 * size
+    before = resident()
+    mapped.release(5000, size - 5000)
+    assert before - resident() > size // 2
+    assert mapped.bytes(4990, 20).sum() == 140
