@@ -1,7 +1,8 @@
 """Static figures (matplotlib, object API): the twin of every widget, and usable alone.
 
-``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)`` each return a matplotlib ``Figure``, which a
-notebook shows and ``figure.savefig("x.svg")`` writes; pyplot is never touched. ``page(plan)`` is all of it as SVG text.
+``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)``, ``frontier(points, x, y)`` each return a
+matplotlib ``Figure``, which a notebook shows and ``figure.savefig("x.svg")`` writes; pyplot is never touched.
+``page(plan)`` is all of it as SVG text.
 """
 
 from .bars import memory
@@ -9,6 +10,7 @@ from .curves import throughput
 from .lanes import splits
 from .page import page
 from .picture import Picture
+from .sizes import frontier, unbeaten
 from .tensormap import tensors
 
-__all__ = ["Picture", "memory", "page", "splits", "tensors", "throughput"]
+__all__ = ["Picture", "frontier", "memory", "page", "splits", "tensors", "throughput", "unbeaten"]
