@@ -105,3 +105,14 @@ def test_all_values_of_the_whole_reference_set(shared):
                 data, values = (arrays[f"{found[name]}/{which}/{part}"] for part in ("bytes", "values"))
                 found_values = formats.get(name).decode(reference_rows(name, data), COLUMNS)
                 np.testing.assert_array_equal(found_values, values, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [n for n in known(quantized=True) if not formats.get(n).base])
+def test_an_imatrix_helps_even_with_outliers(name):
+    """A few weights far out on one side: the error weighted by the imatrix is no larger with it than without."""
+    rng, f = np.random.default_rng(7), formats.get(name)
+    x = (rng.standard_normal((16, COLUMNS)) * 0.01).astype(np.float32)
+    imatrix = (rng.standard_normal(COLUMNS) ** 2 + 0.05).astype(np.float32)
+    x[:, ::64] = -40 * x.std() * rng.random((16, COLUMNS // 64))
+    with_it, without = (errors(f.decode(f.encode(x, *w), COLUMNS), x, imatrix)[1] for w in ((imatrix,), ()))
+    assert with_it <= without * (1 + 1e-6)

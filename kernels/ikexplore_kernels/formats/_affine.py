@@ -64,10 +64,10 @@ def affine_search(xt, wt, size, top_code, ranges):
     low = where_above(low, zero, zero, low)
     best_s, best_m, best = zero, zero, zero
     for k in range(ranges * ranges + 3):
-        if k < ranges * ranges:
-            a, b = (k // ranges - 1) * 0.6 / top_code, (k % ranges - 1) * 0.6 / top_code
+        if k < ranges * ranges:  # the narrowest range first: of equals the smaller scale and minimum are easier to share
+            a, b = (ranges - 2 - k // ranges) * 0.6 / top_code, (ranges - 2 - k % ranges) * 0.6 / top_code
             m = (low + (high - low) * a) * -1
-            inv = reciprocal((high - low) * (1 - a - b)) * top_code
+            inv = reciprocal((high - low) * max(1 - a - b, 0.2)) * top_code
         else:
             m, inv = best_m, reciprocal(best_s)
         q1, q2, xq = affine_sums(xt, wt, size, inv, m, top_code)

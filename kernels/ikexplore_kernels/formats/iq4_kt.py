@@ -49,7 +49,7 @@ def decode(src, dst, n_rows, n_cols):
 
 SHARPEN = 1.2  # the importance was given to the power 0.7
 PLAN = Plan(
-    Cells(4, 512, 64), books=2, signs=2, stride=4, windows=2, tried=8, probes=16, ratio=1.1, reach=105.0, widest=60.0
+    Cells(4, 512, 64), books=2, signs=2, stride=4, windows=2, tried=12, probes=24, ratio=1.1, reach=105.0, widest=60.0
 )
 
 
