@@ -224,10 +224,11 @@ class Template:
     def fused_up_gate(self, up: Ref, gate: Ref, b: Ref, unary: str) -> Ref:
         return self._row("FUSED_UP_GATE", F32, (up.ne[1], *b.ne[1:]), (up, gate, b), unary=unary)
 
-    def moe_up_gate(self, up: Ref, gate: Ref | None, b: Ref, ids: Ref, unary: str) -> Ref:
-        """MOE_FUSED_UP_GATE; ``gate`` None: ``up`` holds both, the gate's rows first (-muge)."""
+    def moe_up_gate(self, up: Ref, gate: Ref | None, b: Ref, ids: Ref, unary: str, *biases: Ref | None) -> Ref:
+        """MOE_FUSED_UP_GATE; ``gate`` None: ``up`` holds both, the gate's rows first (-muge). biases: of up and gate."""
         n_ff = up.ne[1] if gate is not None else up.ne[1] // 2
-        return self._row("MOE_FUSED_UP_GATE", F32, (n_ff, ids.ne[0], b.ne[2], 1), (up, gate, b, ids), unary=unary)
+        sources = (up, gate, b, ids, *biases)
+        return self._row("MOE_FUSED_UP_GATE", F32, (n_ff, ids.ne[0], b.ne[2], 1), sources, unary=unary)
 
     def argsort(self, a: Ref, name: str | None = None) -> Ref:
         return self._row("ARGSORT", I32, a.ne, (a,), name=name, descending=True)
@@ -251,5 +252,6 @@ class Template:
     def sum_rows(self, a: Ref) -> Ref:
         return self._row("SUM_ROWS", a.type, (1, *a.ne[1:]), (a,))
 
-    def flash_attn(self, q: Ref, k: Ref, v: Ref, mask: Ref, **params: Any) -> Ref:
-        return self._row("FLASH_ATTN_EXT", F32, (v.ne[0], q.ne[2], q.ne[1], q.ne[3]), (q, k, v, mask), **params)
+    def flash_attn(self, q: Ref, k: Ref, v: Ref, mask: Ref, sinks: Ref | None = None, **params: Any) -> Ref:
+        sources = (q, k, v, mask) if sinks is None else (q, k, v, mask, sinks)
+        return self._row("FLASH_ATTN_EXT", F32, (v.ne[0], q.ne[2], q.ne[1], q.ne[3]), sources, **params)

@@ -32,6 +32,7 @@ class Inputs:
     pos: Ref
     mask: Ref
     out_ids: Ref | None  #: None: all tokens give output (a single token, since August 2026)
+    mask_swa: Ref | None = None  #: mask of layers that see a window of the last positions only
 
 
 @dataclass
@@ -83,6 +84,11 @@ class Block:
         return self.find(f"blk.{{il}}.{role}")
 
     @property
+    def window(self) -> int:
+        """Positions that a token of this layer sees, itself included; 0: all."""
+        return self.hp.window_by_layer[self.il]
+
+    @property
     def last(self) -> bool:
         return self.il == self.hp.n_layer - 1
 
@@ -114,7 +120,7 @@ def attention_2025(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> tuple[Re
         weight = b.optional(f"{role}.weight")
         if weight is not None:
             ref = b.norm(ref, weight, f"{name}_normed-{{il}}")
-        made[name] = _rope(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
+        made[name] = rotated(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
     cur = attend(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs.mask)
     t.named(cur, "kqv_out-{il}")
     if b.last and inputs.out_ids is not None:
@@ -126,11 +132,12 @@ def attention_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
     """Attention of one layer with the layer's input added (build_std_attention)."""
     t = b.t
     cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}")
-    q, k, v = _qkv_2026(b, cur)
+    q, k, v = qkv_2026(b, cur)
     factors = b.find("rope_freqs.weight")
-    q = _rope(b, q, inputs, factors, rope_mode, "Qcur_roped-{il}")
-    k = _rope(b, k, inputs, factors, rope_mode, "Kcur_roped-{il}")
-    cur = t.named(attend(b, q, k, v, inputs.mask), "kqv_out-{il}")
+    q = rotated(b, q, inputs, factors, rope_mode, "Qcur_roped-{il}")
+    k = rotated(b, k, inputs, factors, rope_mode, "Kcur_roped-{il}")
+    mask = inputs.mask_swa if b.window and inputs.mask_swa is not None else inputs.mask
+    cur = t.named(attend(b, q, k, v, mask, b.optional("attn_sinks.weight")), "kqv_out-{il}")
     if b.last and inputs.out_ids is not None:
         cur = t.get_rows(cur, inputs.out_ids)
         x = t.named(t.get_rows(x, inputs.out_ids), "sainp_get_rows-{il}")
@@ -145,13 +152,22 @@ def hadamard_size(head_dim: int) -> int:
     return next((size for size in (512, 256, 128, 64) if head_dim % size == 0), 0)
 
 
-def _qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
-    """llm_build_mul_mat_qkv: all products first; q and k come as [head_dim, heads, tokens]."""
+def qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
+    """llm_build_mul_mat_qkv with all forms of weights; q and k come as [head_dim, heads, tokens], normed head by head."""
     t, hp, n = b.t, b.hp, b.ev.n_tokens
     n_head, n_head_kv, size = hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il], hp.head_dim_k
-    merged = b.optional("attn_qkv.weight") or b.optional("attn_qk.weight")
-    if merged is not None:
-        return _qkv_merged(b, cur, merged)
+    for merged in ("attn_qkv", "attn_qk"):
+        if b.optional(f"{merged}.weight") is not None:
+            return _qkv_merged(b, cur, merged)
+    q, k, v = products_2026(b, cur)
+    q = head_norm(b, t.reshape(q, (size, n_head, n)), "q")
+    k = head_norm(b, t.reshape(k, (size, n_head_kv, n)), "k")
+    return q, k, v
+
+
+def products_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
+    """llm_build_mul_mat_qkv with a weight each: all products first, then the biases."""
+    t = b.t
     made = []
     for name, role in (("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v")):
         made.append(t.named(t.mul_mat(b.layer_weight(f"{role}.weight"), cur), f"{name}-{{il}}"))
@@ -162,9 +178,7 @@ def _qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
         if biased is not made[i]:
             t.expand(biased)
             made[i] = biased
-    q = head_norm(b, t.reshape(made[0], (size, n_head, n)), "q")
-    k = head_norm(b, t.reshape(made[1], (size, n_head_kv, n)), "k")
-    return q, k, made[2]
+    return made[0], made[1], made[2]
 
 
 def head_norm(b: Block, x: Ref, which: str) -> Ref:
@@ -172,15 +186,18 @@ def head_norm(b: Block, x: Ref, which: str) -> Ref:
     return x if weight is None else b.norm(x, weight, f"{which.upper()}cur_normed-{{il}}")
 
 
-def _qkv_merged(b: Block, cur: Ref, merged: Ref) -> tuple[Ref, Ref, Ref]:
+def _qkv_merged(b: Block, cur: Ref, name: str) -> tuple[Ref, Ref, Ref]:
     """-mqkv: one product for q and k, and v too where all three types are equal."""
     t, hp, n = b.t, b.hp, b.ev.n_tokens
     n_head, n_head_kv, size = hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il], hp.head_dim_k
+    merged = b.layer_weight(f"{name}.weight")
     with_v = merged.ne[1] > size * (n_head + n_head_kv)
     qkv = t.named(t.mul_mat(merged, cur), "qkv-{il}")
+    qkv = b.biased(qkv, f"{name}.bias", "qkv_b-{il}")
     v = None
     if not with_v:
         v = t.named(t.mul_mat(b.layer_weight("attn_v.weight"), cur), "Vcur-{il}")
+        v = b.biased(v, "attn_v.bias", "Vcur-{il}")
         t.expand(qkv)
         t.expand(v)
     row = qkv.nb[1]
@@ -197,11 +214,15 @@ def _qkv_merged(b: Block, cur: Ref, merged: Ref) -> tuple[Ref, Ref, Ref]:
     return q, k, v
 
 
-def _rope(b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name: str) -> Ref:
-    return b.t.like("ROPE", x, inputs.pos, factors, name=name, mode=mode, **dict(b.cx.rope))
+def rotated(b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name: str) -> Ref:
+    """ROPE of q or k; ``factors`` divide the frequencies."""
+    params = dict(b.cx.rope)
+    if b.window:  # these layers keep the base that the model was trained with
+        params["freq_base"] = b.hp.rope_freq_base
+    return b.t.like("ROPE", x, inputs.pos, factors, name=name, mode=mode, **params)
 
 
-def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
+def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref, sinks: Ref | None = None) -> Ref:
     """llm_build_kv: writes k and v into the cache, attends, projects."""
     t = b.t
     if b.cx.k_hadamard and (size := hadamard_size(b.hp.head_dim_k)):
@@ -216,7 +237,7 @@ def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
     v_cache = t.leaf("cache_v_l{il}", b.cx.type_v, (b.hp.head_dim_v * n_kv_heads * b.cx.n_ctx,))
     _store(b, k, v, k_cache, v_cache)
     attend = _flash_attention if b.cx.flash_attn else _attention
-    cur = attend(b, q, k_cache, v_cache, mask)
+    cur = attend(b, q, k_cache, v_cache, mask, sinks)
     t.expand(cur)
     cur = t.mul_mat(b.layer_weight("attn_output.weight"), cur)
     bias = b.optional("attn_output.bias")
@@ -262,14 +283,18 @@ def _k_view(b: Block, k_cache: Ref) -> Ref:
     return b.t.named(k, "k-{il}")
 
 
-def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
+def _window(b: Block) -> dict[str, int]:
+    return {"n_swa": b.window} if b.window else {}
+
+
+def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref, sinks: Ref | None) -> Ref:
     t, hp = b.t, b.hp
     n_kv_heads, n_head = hp.n_head_kv_by_layer[b.il], hp.n_head_by_layer[b.il]
     q = t.named(t.permute(q, 0, 2, 1, 3), "q-{il}")
     k = _k_view(b, k_cache)
     strides = (row_size(v_cache.type, hp.head_dim_v * n_kv_heads), row_size(v_cache.type, hp.head_dim_v))
     v = t.named(t.view(v_cache, (hp.head_dim_v, b.ev.n_kv, n_kv_heads), strides), "v-{il}")
-    cur = t.flash_attn(q, k, v, mask, scale=b.cx.kq_scale, max_bias=0.0, logit_softcap=0.0)
+    cur = t.flash_attn(q, k, v, mask, sinks, scale=b.cx.kq_scale, max_bias=0.0, logit_softcap=0.0, **_window(b))
     if b.cx.newer:
         t.named(cur, "fa-{il}")
     if b.cx.v_hadamard and (size := hadamard_size(hp.head_dim_v)):
@@ -277,7 +302,7 @@ def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) ->
     return t.reshape(cur, (hp.head_dim_v * n_head, b.ev.n_tokens))
 
 
-def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
+def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref, sinks: Ref | None) -> Ref:
     """Scores, softmax and product as ops of their own; head by head if -amb asks for it and no head shares its K."""
     t, hp, cx, n_kv = b.t, b.hp, b.cx, b.ev.n_kv
     n_kv_heads, n_head = hp.n_head_kv_by_layer[b.il], hp.n_head_by_layer[b.il]
@@ -286,10 +311,10 @@ def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
     row = int(BLOCK_BYTES[v_cache.type]) * cx.n_ctx
     v = t.named(t.view(v_cache, (n_kv, hp.head_dim_v, n_kv_heads), (row, row * hp.head_dim_v)), "v-{il}")
     mib = n_kv * q.ne[1] * q.ne[2] * 4 // 2**20
-    soft_max = {"scale": b.cx.kq_scale, "max_bias": 0.0}
-    if cx.attn_max_batch == 0 or cx.attn_max_batch >= mib or n_kv_heads != n_head:
+    soft_max = {"scale": b.cx.kq_scale, "max_bias": 0.0, **_window(b)}
+    if cx.attn_max_batch == 0 or cx.attn_max_batch >= mib or n_kv_heads != n_head or sinks is not None:
         kq = t.named(t.mul_mat(k, q), "kq-{il}")
-        kq = t.like("SOFT_MAX", kq, mask, name="kq_soft_max_ext-{il}", **soft_max)
+        kq = t.like("SOFT_MAX", kq, mask, sinks, name="kq_soft_max_ext-{il}", **soft_max)
         kqv = t.named(t.mul_mat(v, kq), "kqv-{il}")
     else:
         kqv = _head_by_head(t, q, k, v, mask, soft_max)
@@ -299,7 +324,7 @@ def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref) -> Ref:
     return t.named(cur, "kqv_merged_cont-{il}")
 
 
-def _head_by_head(t: Template, q: Ref, k: Ref, v: Ref, mask: Ref, soft_max: dict[str, float]) -> Ref:
+def _head_by_head(t: Template, q: Ref, k: Ref, v: Ref, mask: Ref, soft_max: dict[str, Any]) -> Ref:
     result: Ref | None = None
     for head in range(q.ne[2]):
         k_i, q_i, v_i = (_head(t, x, head) for x in (k, q, v))

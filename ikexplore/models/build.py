@@ -12,7 +12,7 @@ from ..graph.graph import Graph
 from ..graph.template import Ref, Template
 from ..graph.types import F16, I32
 from ..settings import Settings
-from . import deepseek2, llama, qwen3, qwen3moe
+from . import deepseek2, gpt_oss, llama, qwen2, qwen3, qwen3moe
 from .blocks import Block, Evaluation, Inputs
 from .columns import Columns, columns
 from .context import Context, before, context
@@ -23,7 +23,9 @@ from .parallel import Sum, gpus_of, is_divided
 #: architecture -> what makes one of its layers
 ARCHITECTURES: dict[str, Callable[[Block, Ref, Inputs], Ref]] = {
     "deepseek2": deepseek2.layer,
+    "gpt-oss": gpt_oss.layer,
     "llama": llama.layer,
+    "qwen2": qwen2.layer,
     "qwen3": qwen3.layer,
     "qwen3moe": qwen3moe.layer,
 }
@@ -35,6 +37,9 @@ DIVIDED: dict[str, Callable[[Block, Sum, Inputs, tuple[int, ...]], Sum]] = {
     "qwen3": qwen3.divided,
     "qwen3moe": qwen3moe.divided,
 }
+
+#: the newer engine selects rows of output even from a single token
+ALWAYS_SELECT = ("deepseek2", "qwen2")
 
 ROPE_FIRST = "2025-05-30"  #: 469: the latent cache has its rotated part first
 
@@ -154,10 +159,15 @@ class _Builder:
         mask = t.input("KQ_mask", cx.mask_type, (at.n_kv, cx.n_mask(at.n_tokens)))
         if cx.flash_attn and mask.type != F16:
             mask = t.cast(mask, F16)
-        single = cx.newer and at.n_tokens == 1 and not self.hp.is_mla
+        swa = None
+        if any(self.hp.window_by_layer):
+            swa = t.input("KQ_mask_swa", cx.mask_type, (at.n_kv, cx.n_mask(at.n_tokens)))
+            if cx.flash_attn and swa.type != F16:
+                swa = t.cast(swa, F16)
+        single = cx.newer and at.n_tokens == 1 and self.hp.arch not in ALWAYS_SELECT
         ids = None if single else t.input("inp_out_ids", I32, (at.n_outputs,)).as_global()
         embd = t.named(t.get_rows(b.need("token_embd.weight"), tokens), "inp_embd")
-        return t, embd, Inputs(pos.as_global(), mask.as_global(), ids)
+        return t, embd, Inputs(pos.as_global(), mask.as_global(), ids, None if swa is None else swa.as_global())
 
     def _head(self, x: Ref) -> Template:
         """Final norm and output; without an output matrix the embedding is used once more."""
@@ -171,7 +181,8 @@ class _Builder:
     def _kinds(self) -> tuple[int, ...]:
         """A number per layer; layers with the same number have the same graph but for names and weights."""
         hp = self.hp
-        return _kinds(_Layers(self.cols, (hp.n_layer, hp.n_layer_dense_lead, hp.n_head_by_layer, hp.n_head_kv_by_layer)))
+        by_layer = (hp.n_head_by_layer, hp.n_head_kv_by_layer, hp.window_by_layer)
+        return _kinds(_Layers(self.cols, (hp.n_layer, hp.n_layer_dense_lead, by_layer)))
 
 
 class _Layers:
@@ -189,7 +200,7 @@ class _Layers:
 
 @lru_cache(maxsize=16)
 def _kinds(layers: _Layers) -> tuple[int, ...]:
-    cols, (n, n_dense, heads, heads_kv) = layers.cols, layers.numbers
+    cols, (n, n_dense, by_layer) = layers.cols, layers.numbers
     facts = []
     for pattern in sorted(p for p in cols.index if p.startswith("blk.{il}.")):
         rows = cols.index[pattern][:n]
@@ -197,6 +208,6 @@ def _kinds(layers: _Layers) -> tuple[int, ...]:
         if pattern.split(".")[2] in _TYPES_MATTER:
             facts.append(np.where(rows < 0, -1, cols.type_id[rows])[:, None])
     dense = [il < n_dense for il in range(n)]
-    table = np.hstack([*facts, *(np.array(h)[:, None] for h in (heads, heads_kv, dense))])
+    table = np.hstack([*facts, *(np.array(h)[:, None] for h in (*by_layer, dense))])
     known: dict[bytes, int] = {}
     return tuple(known.setdefault(row.tobytes(), len(known)) for row in table)

@@ -11,9 +11,10 @@ from .blocks import Block
 class Routing:
     """How an architecture turns the router's scores into weights: the gate, whether they are normalised, a factor."""
 
-    gate: str = "softmax"  #: or "sigmoid"
+    gate: str = "softmax"  #: or "sigmoid", or "softmax_weight": the softmax of the chosen scores
     normalise: bool = True
     scale: float | None = None  #: None: the architecture has no factor
+    unary: str = "SILU"  #: what an expert's gate goes through; "SWIGLU_OAI" for gpt-oss
 
     def scaled(self, newer: bool) -> bool:
         """Whether there is a SCALE: since 2026 only for factors other than 1."""
@@ -27,12 +28,15 @@ def _probabilities(b: Block, cur: Ref, routing: Routing) -> tuple[Ref, Ref]:
     """The router's probabilities, and those that choose: with the bias of ``exp_probs_b`` where there is one."""
     t = b.t
     logits = t.named(t.mul_mat(b.layer_weight("ffn_gate_inp.weight"), cur), "ffn_moe_logits-{il}")
+    logits = b.biased(logits, "ffn_gate_inp.bias", "ffn_moe_logits_biased-{il}")
     if routing.gate == "softmax":
         probs = t.like("SOFT_MAX", logits, name="ffn_moe_probs-{il}", scale=1.0, max_bias=0.0)
     elif routing.gate == "sigmoid":
         probs = t.like("UNARY", logits, name="ffn_moe_probs-{il}", unary="SIGMOID")
+    elif routing.gate == "softmax_weight":
+        probs = t.named(logits, "ffn_moe_probs-{il}")
     else:
-        raise ModelError(f"{b.hp.arch}.expert_gating_func is {routing.gate}; softmax and sigmoid have graphs")
+        raise ModelError(f"{b.hp.arch}.expert_gating_func is {routing.gate}; softmax, sigmoid and softmax_weight have graphs")
     bias = b.optional("exp_probs_b.bias")
     return probs, probs if bias is None else t.like("ADD", probs, bias, name="ffn_moe_probs_biased-{il}")
 
@@ -51,6 +55,9 @@ def _weigh(b: Block, probs: Ref, chosen: Ref, routing: Routing) -> Ref:
     t, n, used = b.t, probs.ne[1], b.hp.n_expert_used
     weights = t.get_rows(t.reshape(probs, (1, b.hp.n_expert, n)), chosen)
     t.named(weights, "ffn_moe_weights-{il}")
+    if routing.gate == "softmax_weight":
+        weights = t.like("SOFT_MAX", t.reshape(weights, (used, n)), scale=1.0, max_bias=0.0)
+        weights = t.named(t.reshape(weights, (1, used, n)), "ffn_moe_weights_softmax-{il}")
     if routing.normalise:
         weights = t.reshape(weights, (used, n))
         total = t.named(t.sum_rows(weights), "ffn_moe_weights_sum-{il}")
@@ -108,9 +115,10 @@ def experts_2026(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     weights = _weigh(b, probs, chosen, routing)
     t.expand(weights)
     x = t.reshape(cur, (cur.ne[0], 1, n))
-    par = t.named(_up_gate_2026(b, x, chosen), "ffn_moe_gate_par-{il}")
+    par = t.named(_up_gate_2026(b, x, chosen, routing.unary), "ffn_moe_gate_par-{il}")
     down = t.mul_mat_id(b.layer_weight("ffn_down_exps.weight"), par, chosen)
     t.named(down, "ffn_moe_down-{il}")
+    down = _biased(b, down, "ffn_down_exps.bias", chosen, "ffn_moe_down_biased-{il}")
     if b.cx.fused_mmad:
         return t.named(t.mul_multi_add(down, weights), "ffn_moe_weighted-{il}")
     weighted = t.like("MUL", down, weights, name="ffn_moe_weighted-{il}")
@@ -118,18 +126,31 @@ def experts_2026(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     return t.like("MULTI_ADD", first, n=used, stride=weighted.nb[1])
 
 
-def _up_gate_2026(b: Block, x: Ref, chosen: Ref) -> Ref:
+def _biased(b: Block, x: Ref, role: str, chosen: Ref, name: str) -> Ref:
+    """``x`` plus each row's expert's bias, where the model has one."""
+    bias = b.optional(role)
+    return x if bias is None else b.t.named(b.t.like("ADD_ID", x, bias, chosen), name)
+
+
+def _up_gate_2026(b: Block, x: Ref, chosen: Ref, unary: str) -> Ref:
     t = b.t
     both = b.optional("ffn_gate_up_exps.weight")
     if both is not None:
-        return t.moe_up_gate(both, None, x, chosen, "SILU")
+        bias = b.optional("ffn_gate_up_exps.bias")
+        return t.moe_up_gate(both, None, x, chosen, unary, *(() if bias is None else (bias,)))
     up, gate = b.layer_weight("ffn_up_exps.weight"), b.layer_weight("ffn_gate_exps.weight")
-    if b.cx.fused_moe and up.type == gate.type and up.ne == gate.ne:
-        return t.moe_up_gate(up, gate, x, chosen, "SILU")
+    biases = [b.optional(f"ffn_{which}_exps.bias") for which in ("up", "gate")]
+    fused = b.cx.fused_moe and up.type == gate.type
+    if fused and up.ne == gate.ne:
+        return t.moe_up_gate(up, gate, x, chosen, unary, *(biases if any(biases) else ()))
     up_rows, gate_rows = t.mul_mat_id(up, x, chosen), t.mul_mat_id(gate, x, chosen)
-    if not (b.cx.fused_moe and up.type == gate.type):
+    if not fused:
         t.named(up_rows, "ffn_moe_up-{il}")
         t.named(gate_rows, "ffn_moe_gate-{il}")
         t.expand(up_rows)
         t.expand(gate_rows)
-    return t.like("FUSED_MUL_UNARY", gate_rows, up_rows, unary="SILU")
+        up_rows = _biased(b, up_rows, "ffn_up_exps.bias", chosen, "ffn_moe_up_biased-{il}")
+        gate_rows = _biased(b, gate_rows, "ffn_gate_exps.bias", chosen, "ffn_moe_gate_biased-{il}")
+    if unary == "SWIGLU_OAI":
+        return t.like("UNARY", gate_rows, up_rows, unary=unary)
+    return t.like("FUSED_MUL_UNARY", gate_rows, up_rows, unary=unary)

@@ -12,6 +12,8 @@ import numpy as np
 from ..errors import ModelError
 
 MAX_LAYERS = 4096  # far above any model; keeps absurd headers from becoming absurd loops
+#: architecture -> every so manieth layer sees all positions, the others before it a window (sliding_window_pattern)
+WINDOW_PERIOD = {"gpt-oss": 2}
 GATING = {1: "softmax", 2: "sigmoid", 3: "softmax_weight", 4: "sqrt_softplus"}  # expert_gating_func
 
 
@@ -54,6 +56,12 @@ class HParams:
     n_head_by_layer: tuple[int, ...] = field(repr=False, default=())
     n_head_kv_by_layer: tuple[int, ...] = field(repr=False, default=())
     n_ff_by_layer: tuple[int, ...] = field(repr=False, default=())
+
+    @property
+    def window_by_layer(self) -> tuple[int, ...]:
+        """How many positions a token of each layer sees, itself included; 0: all."""
+        period = WINDOW_PERIOD.get(self.arch, 0)
+        return tuple(self.n_swa if period and il % period < period - 1 else 0 for il in range(self.n_layer))
 
     @property
     def n_gqa(self) -> int:

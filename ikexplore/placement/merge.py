@@ -9,6 +9,10 @@ from ..models.model import Model
 from ..settings import Settings
 
 
+#: the loader of these architectures takes no notice of -mqkv
+NEVER_MERGED = ("qwen2",)
+
+
 @dataclass(frozen=True)
 class Merged:
     """New tensors, where they live, the tensors that now lie inside them, and those that no override was asked for."""
@@ -30,16 +34,19 @@ def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.nda
     places: list[int] = []
     inside: list[int] = []
     not_asked = np.zeros(len(cols), bool)
-    if settings.merge_qkv:
+    if settings.merge_qkv and model.arch not in NEVER_MERGED:
         parts_of = _latent_parts if model.hparams.is_mla else _attention_parts
         for il in range(model.hparams.n_layer):
             name, parts = parts_of(cols, il)
             if not parts:
                 continue
-            added.append(_added(cols, f"blk.{{il}}.{name}.weight", il, parts))
-            places.append(int(slot[il]))  # the merged tensor goes where the layer is: no rule is asked for its parts
-            inside += parts
-            not_asked[parts] = True
+            biases = _biases(cols, il, ["attn_q", "attn_k", *(["attn_v"] if name == "attn_qkv" else [])])
+            for suffix, pieces in (("weight", parts), ("bias", biases)):
+                if pieces:
+                    added.append(_added(cols, f"blk.{{il}}.{name}.{suffix}", il, pieces))
+                    places.append(int(slot[il]))  # where the layer is: no rule is asked for the parts
+                    inside += pieces
+                    not_asked[pieces] = True
     if settings.merge_up_gate_experts:
         up, gate = (cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight") for which in ("up", "gate"))
         for il in range(model.hparams.n_layer):
@@ -48,9 +55,12 @@ def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.nda
                 continue
             same = cols.type_id[u] == cols.type_id[g] and (cols.ne[u] == cols.ne[g])[[0, 2]].all()
             if same and where[u] == where[g]:
-                added.append(_added(cols, "blk.{il}.ffn_gate_up_exps.weight", il, [g, u]))
-                places.append(int(where[u]))
-                inside += [u, g]
+                biases = _biases(cols, il, ["ffn_gate_exps", "ffn_up_exps"])
+                for suffix, pieces in (("weight", [g, u]), ("bias", biases)):
+                    if pieces:
+                        added.append(_added(cols, f"blk.{{il}}.ffn_gate_up_exps.{suffix}", il, pieces))
+                        places.append(int(where[u]))
+                        inside += pieces
     return Merged(tuple(added), np.array(places, np.int8), np.array(inside, np.int64), not_asked)
 
 
@@ -73,7 +83,15 @@ def _latent_parts(cols: Columns, il: int) -> tuple[str, list[int]]:
     return "attn_qk_a_mqa", [q, kv]
 
 
+def _biases(cols: Columns, il: int, roles: list[str]) -> list[int]:
+    """Rows of the biases of some tensors; none where one is missing."""
+    rows = [int(cols.rows(f"blk.{{il}}.{role}.bias")[il]) for role in roles]
+    return rows if min(rows) >= 0 else []
+
+
 def _added(cols: Columns, pattern: str, il: int, parts: list[int]) -> Added:
     first = cols.ne[parts[0]]
     shape = (int(first[0]), int(cols.ne[parts, 1].sum()), int(first[2]))
+    if pattern.endswith(".bias"):  # one number per row of the weight
+        shape = (int(cols.ne[parts, 0].sum()), int(first[1]), 1)
     return Added(pattern.replace("{il}", str(il)), pattern, il, parts[0], shape)

@@ -6,12 +6,12 @@ buffers of ``Inputs``, so that a program serves a whole run.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ikexplore_kernels import activations, tiles
+from ikexplore_kernels import activations, rows, tiles
 from ikexplore_kernels.formats import Format, get
 from ikexplore_kernels.program import Instruction, Program
 
@@ -34,7 +34,7 @@ class Inputs:
         self.past = np.zeros(2, np.int64)  # positions before this evaluation, and after it
 
     def address(self, name: str) -> int | None:
-        """Address of a graph input; the mask is None: kernels know what a position may see."""
+        """Address of a graph input; masks are None: kernels know what a position may see."""
         buffers = {"inp_tokens": self.tokens, "inp_pos": self.positions, "inp_out_ids": self.out_ids}
         return buffers[name].ctypes.data if name in buffers else None
 
@@ -60,6 +60,7 @@ class Tiles:
     d: At | None = None
     s: dict[tuple[int, int], At] | None = None
     blocks: tuple[int, ...] = ()
+    most: int = 0  #: tiles that one of several matrices can have; 0: all
 
 
 def offset_kind(f: Format) -> tuple[int, int]:
@@ -77,7 +78,7 @@ class Lowering:
         self.instructions: list[Instruction] = []
         self.arena, self.scratch = Arena(), 0
         self.keep: list[np.ndarray] = []
-        self.fixed: list[tuple[np.ndarray, int, At]] = []
+        self.fixed: list[tuple[np.ndarray, At]] = []
         self._node_at: dict[int, int] = {}
         self._tiles: dict[tuple[int, bool], Tiles] = {}
         self.row = -1
@@ -94,7 +95,7 @@ class Lowering:
         for i in range(g.n_leafs, n):
             for s in self.srcs[i]:
                 self.last[self.root[s]] = i
-            if g.op[i] in PRODUCTS and self.weight(self.srcs[i][0]):
+            if g.op[i] in PRODUCTS and (weight := self.weight(self.srcs[i][0])) and weight.matrices == 1:
                 self.readers[self.source_key(self.srcs[i][-1])].append(i)
         self.last[self.root[n - 1]] = n
 
@@ -111,8 +112,22 @@ class Lowering:
     # -- what a row is ------------------------------------------------------------------------------------------
 
     def weight(self, row: int) -> Weight | None:
-        g = self.graph
-        return self.weights.get(g.name[row]) if row < g.n_leafs and g.tensor[row] >= 0 else None
+        """The weight that a row is, or looks into: some of its rows, or its rows as several matrices."""
+        g, root = self.graph, self.root[row]
+        if root >= g.n_leafs or g.tensor[root] < 0:
+            return None
+        found = self.weights[g.name[root]]
+        if root == row:
+            return found
+        ne = self.ne(row)
+        address = found.address + int(g.view_offs[row])
+        return replace(found, address=address, columns=ne[0], rows=ne[1], matrices=ne[2] * ne[3])
+
+    def behind(self, row: int) -> int:
+        """The row that computes what a row shows: views, reshapes and permutations are looked through."""
+        while self.graph.op[row] in VIEWS:
+            row = self.srcs[row][0]
+        return row
 
     def ne(self, row: int) -> list[int]:
         return self.graph.ne[row].tolist()
@@ -176,9 +191,21 @@ class Lowering:
         table[:n] = np.arange(n) * step
         self.keep.append(table)
         if isinstance(base, At):
-            self.fixed.append((table, n, base))
+            self.fixed.append((table[:n], base))
         else:
             table[:n] += base
+        return table
+
+    def address_grid(self, base: Any, step: int, more: int, n: int, heads: int, width: int) -> np.ndarray:
+        """int64 [heads, tiles, width]: base + h more + i step for n columns of each head, then 0."""
+        count = -(-n // width)
+        table = np.zeros((heads, count * width), np.int64)
+        table[:, :n] = np.arange(heads)[:, None] * more + np.arange(n) * step
+        self.keep.append(table)
+        if isinstance(base, At):
+            self.fixed.append((table[:, :n], base))
+        else:
+            table[:, :n] += base
         return table
 
     def ready(self, row: int, k: int, dense: bool) -> Tiles:
@@ -186,7 +213,10 @@ class Lowering:
         key = (self.source_key(row), dense)
         if key not in self._tiles:
             n, step, base = self.columns_of(row)
-            width = 1 if n == 1 else tiles.TILE
+            width, wide = 1 if n == 1 else tiles.TILE, None
+            if self.graph.type[row] != "f32":  # rows of the cache
+                wide = self.widened(base, step, k, n, self.format(row))
+                step, base = 4 * k, wide
             table = self.address_table(base, step, n, width)
             kinds = set()
             for reader in self.readers[key[0]]:
@@ -196,7 +226,15 @@ class Lowering:
                         kinds.add(offset_kind(weight.format))
             self._tiles[key] = self.make_tiles(table.ctypes.data, -(-n // width), width, k, dense, kinds)
             self._tiles[key].blocks += (max(self.readers[key[0]], default=self.row),)
+            if wide is not None:
+                self.give(wide)
         return self._tiles[key]
+
+    def widened(self, base: Any, step: int, k: int, n: int, f: Format) -> At:
+        """n rows of k columns of a cache type, as float32."""
+        block = self.take(4 * n * k)
+        self.emit(rows.widen_rows, [base, step, k, n, block], self.share(n, 4 * n * k), f)
+        return block
 
     def make_tiles(self, table: Any, count: int, width: int, k: int, dense: bool, kinds: set, table_end: Any = 0) -> Tiles:
         """Emit the op that turns columns into tiles. ``blocks`` of the result: what to free, then the last reader."""
@@ -220,6 +258,7 @@ class Lowering:
 
     def program(self) -> Program:
         """Lower every node. Raises ModelError naming a node that has no kernel."""
+        from . import lower_attention, lower_products  # noqa: F401  (they register their ops)
         from .lower_ops import OPS
 
         g = self.graph
@@ -257,8 +296,8 @@ class Lowering:
                 return (scratch if value.scratch else base) + value.offset
             return self.scratch if value == "scratch" else value
 
-        for table, n, at in self.fixed:
-            table[:n] += resolve(at)
+        for table, at in self.fixed:
+            table += resolve(at)
         for i in self.instructions:
             i.args = [resolve(v) for v in i.args]
         last = len(self.graph) - 1

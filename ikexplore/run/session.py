@@ -6,6 +6,7 @@ block; ``stop()`` from another thread, or Ctrl-C, ends one within an instruction
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ import numpy as np
 from ikexplore_kernels.program import Program
 
 from ..errors import Cancelled, ModelError, SettingsError
+from ..graph import Graph
 from ..machine import Machine
 from ..models import Model
 from ..models.build import build
 from ..models.context import context
+from ..models.mla import PROMPT
+from ..placement import place
 from ..settings import Settings
 from .lower import Inputs, Lowering
 from .rope_table import rope_table
-from .weights import Weight, load, repack_target
+from .weights import Weight, load
 
 Progress = Callable[[dict], None]
 #: lowered graphs that a session keeps, one per number of tokens and outputs
@@ -52,25 +56,29 @@ class Session:
         self._load()
 
     def _load(self) -> None:
-        targets = {}
-        if self.resolved.rtr:
-            bf16 = "avx512_bf16" in self.machine.features
-            found = {t.name: repack_target(t, bf16) for t in self.model.tensors.values()}
-            targets = {name: f for name, f in found.items() if f is not None}
-        self.weights: dict[str, Weight] = load(self.model, targets, self.on_progress)
-        self.repacked = {name: (self.model.tensors[name].type, f.name) for name, f in targets.items()}
+        """Everything is on the CPU here, wherever the switches would put it on a rig with GPUs."""
+        cpu = replace(self.machine, gpus=(), cuda_build=False)
+        placed = place(self.model, self.settings.replace(overrides=(), split_mode="layer"), cpu)
+        self._tensors = placed.tensors
+        self.weights: dict[str, Weight] = load(self.model, placed.tensors, self.on_progress)
+        self.repacked = {name: (before, after) for name, before, after in placed.repacked}
         self.caches = self._caches()
         self.inputs = Inputs(self.context.n_ubatch)
 
     def _caches(self) -> dict[str, np.ndarray]:
         """Cells of K and V per layer, zeroed, as rows of the cache types."""
-        graph = build(self.model, self.settings, self.machine, n_tokens=1, n_kv=self.n_ctx, corrected=True)
+        graph = self._build(1, self.n_ctx, 1)
         caches = {}
         for row in range(graph.n_leafs):
             if graph.name[row].startswith("cache_"):
                 ne, nb = graph.ne[row], graph.nb[row]
                 caches[graph.name[row]] = np.zeros(int(nb[3] * ne[3]), np.uint8)
         return caches
+
+    def _build(self, n_tokens: int, n_kv: int, n_outputs: int) -> Graph:
+        """The graph of an evaluation, as on a machine without GPUs."""
+        about = {"n_tokens": n_tokens, "n_kv": n_kv, "n_outputs": n_outputs}
+        return build(self.model, self.settings, None, tensors=self._tensors, corrected=True, **about)
 
     # -- evaluating ---------------------------------------------------------------------------------------------
 
@@ -130,16 +138,21 @@ class Session:
 
     def _program(self, n: int, n_outputs: int) -> tuple[Program, np.ndarray]:
         """The linked program for a shape and its logits; with flash attention one serves every position."""
-        n_kv = self.n_ctx if self.context.flash_attn else min(self.n_ctx, -(-(self.n_past + n) // 32) * 32)
+        step = 32 if not self.context.flash_attn else 256 if self._expands(n) else self.n_ctx
+        n_kv = min(self.n_ctx, -(-(self.n_past + n) // step) * step)
         key = (n, n_outputs, n_kv)
         if key not in self._programs:
-            graph = build(self.model, self.settings, self.machine, n_tokens=n, n_kv=n_kv, n_outputs=n_outputs, corrected=True)
+            graph = self._build(n, n_kv, n_outputs)
             lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
             program = lowering.program().link(self._compiling)
             if len(self._programs) >= MOST_PROGRAMS:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[key] = program, _floats_at(program, n_outputs, self.model.hparams.n_vocab)
         return self._programs[key]
+
+    def _expands(self, n: int) -> bool:
+        """Whether a graph of n tokens computes K and V of all cells that it reads (latent attention of prompts)."""
+        return self.context.mla_attn > 1 and n >= PROMPT
 
     def _compiling(self, done: int, total: int, what: str) -> None:
         if self._stop[0]:

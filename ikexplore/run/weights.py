@@ -1,4 +1,4 @@
-"""Weights ready for kernels: the file's own bytes where they lie, or repacked copies of them."""
+"""Weights ready for kernels: the file's own bytes where they lie, repacked copies of them, or made from others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +8,18 @@ import numpy as np
 from ikexplore_kernels.formats import Format, get
 
 from ..errors import ModelError
+from ..graph.types import type_name
 from ..models import Model
-from ..models.model import Tensor
+from ..models.columns import Columns
+from .made import made_bytes
 
 Progress = Callable[[dict], None]
 
 
 @dataclass(frozen=True)
 class Weight:
-    """One tensor as kernels see it: ``address`` of its first byte; rows of ``row_bytes``; ``matrices`` of ``rows`` rows."""
+    """One tensor as kernels see it: ``address`` of its first byte; rows of ``row_bytes``; ``matrices`` of ``rows`` rows,
+    ``stride`` bytes from one to the next (0: they follow each other)."""
 
     name: str
     format: Format
@@ -26,52 +29,49 @@ class Weight:
     matrices: int
     row_bytes: int
     data: np.ndarray
+    stride: int = 0
 
     @property
     def matrix_bytes(self) -> int:
-        return self.rows * self.row_bytes
+        return self.stride or self.rows * self.row_bytes
 
 
-def repack_target(tensor: Tensor, bf16: bool) -> Format | None:
-    """The interleaved format that -rtr gives a host tensor, None where it stays: rows must divide, embeddings are only
-    looked up, and f16 and bf16 change only on CPUs with AVX512-BF16."""
-    if len(tensor.shape) < 2 or tensor.name == "token_embd.weight":
-        return None
-    target = get(tensor.type).repacked
-    if target is None or tensor.shape[1] % target.interleave or (target.dense and not bf16):
-        return None
-    return target
+def load(model: Model, tensors: Columns, progress: Progress | None = None) -> dict[str, Weight]:
+    """All tensors as they are at run time (``Placement.tensors``): those with another type than in the file are copied
+    into it, those that the file lacks are made, the others stay where they are.
 
-
-def load(model: Model, repacked: dict[str, Format], progress: Progress | None = None) -> dict[str, Weight]:
-    """All tensors of a model; those named in ``repacked`` are copied into that format, the others stay where they are.
-
-    progress(event) is told about each repacked tensor. Raises ModelError for a type without kernels.
+    progress(event) is told about each tensor that takes time. Raises ModelError for a type without kernels.
     """
-    weights, done = {}, 0
-    for tensor in model.tensors.values():
-        target = repacked.get(tensor.name)
-        if target is not None and progress:
-            text = f"{tensor.name}: {tensor.type} to {target.name}"
-            progress({"phase": "repack", "done": done, "total": len(repacked), "text": text})
+    weights: dict[str, Weight] = {}
+    kinds = [type_name(int(i)) for i in tensors.type_id]
+    work = [n for n, kind in zip(tensors.names, kinds) if n not in model.tensors or model.tensors[n].type != kind]
+    done = 0
+    for row, (name, kind) in enumerate(zip(tensors.names, kinds)):
+        if name in weights:  # a copy for another layer
+            continue
+        old = model.tensors.get(name)
+        if progress and (old is None or old.type != kind):
+            text = f"{name}: {old.type} to {kind}" if old else f"{name}: made as {kind}"
+            progress({"phase": "repack", "done": done, "total": len(work), "text": text})
             done += 1
-        weights[tensor.name] = _weight(tensor, model.data(tensor.name), target)
+        weights[name] = _weight(model, name, kind, tensors.ne[row].tolist())
     return weights
 
 
-def _weight(tensor: Tensor, data: np.ndarray, target: Format | None) -> Weight:
+def _weight(model: Model, name: str, kind: str, ne: list[int]) -> Weight:
+    tensor = model.tensors.get(name)
     try:
-        source = get(tensor.type)
+        target = get(kind)
+        source = get(tensor.type) if tensor else target.base or target
     except ValueError:
-        raise ModelError(f"{tensor.name} has type {tensor.type}, which this engine has no kernels for yet") from None
-    columns, rows = tensor.shape[0], tensor.shape[1] if len(tensor.shape) > 1 else 1
-    matrices = int(np.prod(tensor.shape[2:], dtype=np.int64))
+        raise ModelError(f"{name} has type {kind}, which this engine has no kernels for yet") from None
+    columns, rows, matrices = ne[0], ne[1], ne[2] * ne[3]
+    data = model.data(name) if tensor else made_bytes(model, name, source)
     row_bytes = source.row_bytes(columns)
-    if target is not None:
+    if target is not source:
         data = source.repack(data.reshape(-1, row_bytes), columns).reshape(-1)
-    elif rows < 16 and not source.dense and len(tensor.shape) > 1:
+    elif rows < 16 and not source.dense and rows * matrices > 1:
         if matrices > 1:
-            raise ModelError(f"{tensor.name} has matrices of {rows} rows; quantized ones need at least 16 here")
+            raise ModelError(f"{name} has matrices of {rows} rows; quantized ones need at least 16 here")
         data = np.concatenate([data, np.zeros((16 - rows) * row_bytes, np.uint8)])
-    chosen = target or source
-    return Weight(tensor.name, chosen, data.ctypes.data, columns, rows, matrices, chosen.row_bytes(columns), data)
+    return Weight(name, target, data.ctypes.data, columns, rows, matrices, target.row_bytes(columns), data)

@@ -78,6 +78,7 @@ def _make_put(kind, llvm_type, doc):
 get_f32 = _make_get(types.float32, ir.FloatType(), "float32 at address + offset bytes.")
 get_i32 = _make_get(types.int32, ir.IntType(32), "int32 at address + offset bytes.")
 get_i64 = _make_get(types.int64, _I64, "int64 at address + offset bytes.")
+get_u16 = _make_get(types.uint16, ir.IntType(16), "uint16 at address + offset bytes.")
 get_u8 = _make_get(types.uint8, ir.IntType(8), "uint8 at address + offset bytes.")
 put_f32 = _make_put(types.float32, ir.FloatType(), "Store a float32 at address + offset bytes.")
 put_i32 = _make_put(types.int32, ir.IntType(32), "Store an int32 at address + offset bytes.")

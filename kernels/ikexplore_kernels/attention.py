@@ -38,8 +38,9 @@ def _values(q, v, stride, size, count, out):
 
 
 @inner
-def _column(s, seen, scale, state):
-    """Softmax of one column in place: its 64 scores are 16 each 64 TILE bytes from s on, of which ``seen`` count.
+def _column(s, first, seen, scale, state):
+    """Softmax of one column in place: its 64 scores are 16 each 64 TILE bytes from s on; those from ``first`` to ``seen``
+    count.
 
     Maximum and sum at ``state`` are carried on. Returns the factor for what was summed before.
     """
@@ -47,8 +48,8 @@ def _column(s, seen, scale, state):
     for g in range(4):
         x = load_f32x16(s, g * 64 * TILE) * scale
         store_f32x16(s, g * 64 * TILE, x)
-        if seen < 16 * g + 16:
-            _fill_lanes(s + g * 64 * TILE, seen - 16 * g, np.float32(-np.inf))
+        if seen < 16 * g + 16 or first > 16 * g:
+            _fill_lanes(s + g * 64 * TILE, first - 16 * g, seen - 16 * g, np.float32(-np.inf))
             x = load_f32x16(s, g * 64 * TILE)
         best = vmax(best, x)
     old = get_f32(state, 0)
@@ -58,17 +59,19 @@ def _column(s, seen, scale, state):
     added = splat_f32x16(np.float32(0))
     for g in range(4):
         store_f32x16(s, g * 64 * TILE, vexp(load_f32x16(s, g * 64 * TILE) - new))
-        if seen < 16 * g + 16:
-            _fill_lanes(s + g * 64 * TILE, seen - 16 * g, np.float32(0))
+        if seen < 16 * g + 16 or first > 16 * g:
+            _fill_lanes(s + g * 64 * TILE, first - 16 * g, seen - 16 * g, np.float32(0))
         added = added + load_f32x16(s, g * 64 * TILE)
     put_f32(state, 4, get_f32(state, 4) * factor + vsum(added))
     return factor
 
 
 @inner
-def _fill_lanes(s, first, value):
-    for l in range(max(0, first), 16):
-        put_f32(s, 4 * l, value)
+def _fill_lanes(s, first, last, value):
+    """All of 16 lanes but those from first to last."""
+    for l in range(16):
+        if l < first or l >= last:
+            put_f32(s, 4 * l, value)
 
 
 @inner
@@ -104,11 +107,21 @@ def _queries(record, head, t0, columns, group, tiles, x):
 
 
 @inner
+def with_sink(sink, state):
+    """What a column is divided by, inverted, when a head's sink takes part in its softmax."""
+    top = max(get_f32(state, 0), sink)
+    factor = np.float32(math.exp(get_f32(state, 0) - top))
+    return factor / (get_f32(state, 4) * factor + np.float32(math.exp(sink - top)))
+
+
+@inner
 def _results(record, head, t0, columns, group, state, o):
     size = arg(record, 13)
     for c in range(columns):
         to = arg(record, 9) + (t0 + c // group) * arg(record, 10) + (head * group + c % group) * arg(record, 11)
         inverse = np.float32(1) / get_f32(state, 8 * c + 4)
+        if arg(record, 22) != 0:
+            inverse = with_sink(get_f32(arg(record, 22), 4 * (head * group + c % group)), state + 8 * c)
         for i in range(0, size, 16):
             store_f32x16(to, i * 4, load_f32x16(o, ((c // TILE * size + i) * TILE + c % TILE * 16) * 4) * inverse)
 
@@ -118,7 +131,8 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
 
     Arguments: 0 q (float32), 1 bytes per token, 2 per head; 3 k, 4 bytes per position, 5 per head; 6 v, 7, 8 likewise;
     9 result, 10 bytes per token, 11 per head; 12 head size of q and k, 13 of v, 14 tokens, 15 query heads per KV head,
-    16 tokens in a block, 17 scale, 18 address of past (int64), 19 scratch, 20 its bytes per thread.
+    16 tokens in a block, 17 scale, 18 address of past (int64), 19 scratch, 20 its bytes per thread, 21 how many positions
+    a token sees, itself included (0: all), 22 sinks (float32 per query head: one more score without a value) or 0.
     Chunks: KV heads x blocks of tokens, the blocks of a head side by side. Head sizes are multiples of 16.
     """
     group, block, n = arg(record, 15), arg(record, 16), arg(record, 14)
@@ -140,7 +154,9 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     for c in range(tiles * TILE):
         put_f32(state, 8 * c, np.float32(-np.inf))
         put_f32(state, 8 * c + 4, np.float32(0))
-    for kv in range(0, past + t1, BLOCK):
+    window = arg(record, 21)
+    lowest = max(0, past + t0 + 1 - window) if window != 0 else 0
+    for kv in range(lowest, past + t1, BLOCK):
         count = min(BLOCK, past + t1 - kv)
         _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
         _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
@@ -149,9 +165,10 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
             for c in range(TILE):
                 use = min(t * TILE + c, columns - 1)
                 seen = max(0, min(BLOCK, past + t0 + use // group + 1 - kv))
+                low = max(0, past + t0 + use // group + 1 - window - kv) if window != 0 else 0
                 factor = np.float32(1)
-                if seen > 0:
-                    factor = _column(s + c * 64, seen, argf(record, 17), state + 8 * (t * TILE + c))
+                if seen > low:
+                    factor = _column(s + c * 64, low, seen, argf(record, 17), state + 8 * (t * TILE + c))
                 else:
                     for g in range(4):
                         store_f32x16(s, (g * TILE + c) * 64, splat_f32x16(np.float32(0)))

@@ -87,8 +87,9 @@ def attention_part(kq, vq, record, chunk, chunks, thread):
     size, size_v, group, parts = arg(record, 12), arg(record, 13), arg(record, 15), arg(record, 10)
     n = get_i64(arg(record, 18), 0) + 1
     head, part = chunk // parts, chunk % parts
-    steps = (n + STEP - 1) // STEP
-    first, last = steps * part // parts * STEP, min(n, steps * (part + 1) // parts * STEP)
+    lowest = max(0, n - arg(record, 21)) if arg(record, 21) != 0 else 0
+    steps = (n - lowest + STEP - 1) // STEP
+    first, last = lowest + steps * part // parts * STEP, min(n, lowest + steps * (part + 1) // parts * STEP)
     keys = arg(record, 19) + thread * arg(record, 20)
     values = keys + STEP * size * 4
     s = values + STEP * size_v * 4
@@ -111,7 +112,7 @@ def attention_part(kq, vq, record, chunk, chunks, thread):
 
 def merge_parts(a, b, record, chunk, chunks, thread):
     """Op: partial results to the result. Arguments: 0 parts (see ``attention_part``), 1 number of parts, 2 size of v,
-    3 heads, 4 result, 5 its bytes per head. Chunks share out heads."""
+    3 heads, 4 result, 5 its bytes per head, 6 sinks (float32 per head) or 0. Chunks share out heads."""
     parts, size, heads = arg(record, 1), arg(record, 2), arg(record, 3)
     row = (16 + size) * 4
     for h in range(heads * chunk // chunks, heads * (chunk + 1) // chunks):
@@ -119,6 +120,10 @@ def merge_parts(a, b, record, chunk, chunks, thread):
         top, total = np.float32(-np.inf), np.float32(0)
         for p in range(parts):
             top = max(top, get_f32(at, p * row))
+        if arg(record, 6) != 0:
+            sink = get_f32(arg(record, 6), 4 * h)
+            top = max(top, sink)
+            total = np.float32(math.exp(sink - top))
         fill_f32(out, size, np.float32(0))
         for p in range(parts):
             factor = np.float32(math.exp(get_f32(at, p * row) - top))

@@ -3,11 +3,15 @@
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, floats, ints
-from .mathv import vsilu
+from .abi import arg, argf, floats, get_f32, get_i32, get_u16, ints, put_f32, put_u16
+from .mathv import vexp, vsilu
 from .simd import *
 
-ADD, MUL, DIV, SILU_MUL = range(4)
+ADD, MUL, DIV, SILU_MUL, SWIGLU_OAI = range(5)
+SCALE, SIGMOID = range(2)
+
+#: gpt-oss: the gate's slope, and what gate and value are clipped to
+_ALPHA, _LIMIT = np.float32(1.702), np.float32(7)
 
 
 @inner
@@ -19,29 +23,69 @@ def _combine(kind, x, z):
     return x / z
 
 
+@inner
+def _gated(kind, x, z):
+    """silu(x) * z, or with SWIGLU_OAI silu of slope 1.702 of x up to 7, times z between -7 and 7, plus 1."""
+    if kind == 3:
+        return vsilu(x) * z
+    x = vmin(x, splat_f32x16(_LIMIT))
+    z = vmax(vmin(z, splat_f32x16(_LIMIT)), splat_f32x16(-_LIMIT))
+    return x / (vexp(x * -_ALPHA) + np.float32(1)) * (z + np.float32(1))
+
+
+@inner
+def _gated_one(kind, x, z):
+    if kind == 3:
+        return np.float32(x / (1 + np.exp(-x)) * z)
+    x, z = min(x, _LIMIT), max(min(z, _LIMIT), -_LIMIT)
+    return np.float32(x / (1 + np.exp(-_ALPHA * x)) * (z + 1))
+
+
+@inner
+def _row_of_z(record, i):
+    """Rows of z go round; with ids they are named: one per row of x."""
+    if arg(record, 8) == 0:
+        return i % arg(record, 6)
+    slots = arg(record, 10)
+    return np.int64(get_i32(arg(record, 8), i // slots * arg(record, 9) + i % slots * 4))
+
+
 def binary(a, b, record, chunk, chunks, thread):
-    """Op: y = x + z, x * z, x / z or silu(x) * z over rows; z may have one value or one row for several rows of x.
+    """Op: y = x + z, x * z, x / z or a gate's silu(x) * z over rows; z may have one value or one row for several rows of x.
 
     Arguments: 0 x, 1 z, 2 y, 3 n, 4 rows, 5 values in a row of z (n or 1), 6 rows of z (rows % rows of z is taken),
-    7 kind (ADD, MUL, DIV, SILU_MUL). Rows lie one after the other.
+    7 kind (ADD, MUL, DIV, SILU_MUL, SWIGLU_OAI), 8 numbers of the rows of z (int32, per row of x) or 0, 9 bytes and 10
+    how many from token to token of 8, 11 bytes from row to row of z if not 4 n. Rows of x and y lie one after the other.
     """
     n, rows, nz, kind = arg(record, 3), arg(record, 4), arg(record, 5), arg(record, 7)
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
         x, y = floats(arg(record, 0) + i * n * 4, n), floats(arg(record, 2) + i * n * 4, n)
-        z = floats(arg(record, 1) + i % arg(record, 6) * nz * 4, nz)
+        z = floats(arg(record, 1) + _row_of_z(record, i) * (arg(record, 11) if arg(record, 11) != 0 else nz * 4), nz)
         j = 0
-        if kind == 3:
+        if kind >= 3:
             while j + 16 <= n:
-                store_f32x16(y, j, vsilu(load_f32x16(x, j)) * load_f32x16(z, j))
+                store_f32x16(y, j, _gated(kind, load_f32x16(x, j), load_f32x16(z, j)))
                 j += 16
             for l in range(j, n):
-                y[l] = x[l] / (1 + np.exp(-x[l])) * z[l]
+                y[l] = _gated_one(kind, x[l], z[l])
         elif nz == 1:
             for l in range(n):
                 y[l] = _combine(kind, x[l], z[0])
         else:
             for l in range(n):
                 y[l] = _combine(kind, x[l], z[l])
+
+
+def unary(a, b, record, chunk, chunks, thread):
+    """Op: y = factor * x + bias (SCALE), or 1 / (1 + e**-x) (SIGMOID). Arguments: 0 x, 1 y, 2 how many, 3 kind, 4 factor,
+    5 bias."""
+    n, kind = arg(record, 2), arg(record, 3)
+    for i in range(n * chunk // chunks, n * (chunk + 1) // chunks):
+        x = get_f32(arg(record, 0), 4 * i)
+        if kind == 0:
+            put_f32(arg(record, 1), 4 * i, x * argf(record, 4) + argf(record, 5))
+        else:
+            put_f32(arg(record, 1), 4 * i, np.float32(1 / (1 + np.exp(-np.float64(x)))))
 
 
 def multi_add(a, b, record, chunk, chunks, thread):
@@ -97,12 +141,20 @@ def top_k(a, b, record, chunk, chunks, thread):
 
 
 def copy_rows(a, b, record, chunk, chunks, thread):
-    """Op: float32 copy in up to three dimensions with any strides. Arguments: 0 x, 1 y, 2 to 4 ne, 5 to 7 bytes per
-    step of x, 8 to 10 of y. Chunks share out dimensions 1 and 2."""
-    n, ne1 = arg(record, 2), arg(record, 3)
+    """Op: copy in up to three dimensions with any strides. Arguments: 0 x, 1 y, 2 to 4 ne, 5 to 7 bytes per step of x, 8
+    to 10 of y, 11 bytes of a number (4, or 2). Chunks share out dimensions 1 and 2."""
+    n, ne1, size = arg(record, 2), arg(record, 3), arg(record, 11)
     rows = ne1 * arg(record, 4)
+    together = arg(record, 5) == size and arg(record, 8) == size
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
         x = arg(record, 0) + i % ne1 * arg(record, 6) + i // ne1 * arg(record, 7)
         y = arg(record, 1) + i % ne1 * arg(record, 9) + i // ne1 * arg(record, 10)
-        for j in range(n):
-            floats(y + j * arg(record, 8), 1)[0] = floats(x + j * arg(record, 5), 1)[0]
+        j = 0
+        while together and j * size + 64 <= n * size:
+            store_u8x64(y, j * size, load_u8x64(x, j * size))
+            j += 64 // size
+        for l in range(j, n):
+            if size == 4:
+                put_f32(y, l * arg(record, 8), get_f32(x, l * arg(record, 5)))
+            else:
+                put_u16(y, l * arg(record, 8), get_u16(x, l * arg(record, 5)))

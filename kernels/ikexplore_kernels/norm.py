@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, argf, floats, get_i64, ints
+from .abi import arg, argf, floats, get_f32, get_i64, ints
 
 
 @inner
@@ -40,7 +40,9 @@ def rms_norm(a, b, record, chunk, chunks, thread):
 def soft_max(a, b, record, chunk, chunks, thread):
     """Op: y = softmax(scale * x) over rows of n; with a position, causal: row j sees the first past + j + 1 columns.
 
-    Arguments: 0 x, 1 y, 2 n, 3 rows ne1, 4 ne2, 5 scale, 6 address of past (int64) or 0. Rows lie one after the other.
+    Arguments: 0 x, 1 y, 2 n, 3 rows ne1, 4 ne2, 5 scale, 6 address of past (int64) or 0, 7 how many columns a row sees at
+    most, the last ones (0: all), 8 sinks (float32 [ne2]: one more score in the sum of each row) or 0. Rows lie one after
+    the other.
     """
     n, ne1 = arg(record, 2), arg(record, 3)
     rows, scale = ne1 * arg(record, 4), argf(record, 5)
@@ -49,15 +51,21 @@ def soft_max(a, b, record, chunk, chunks, thread):
         seen = n
         if arg(record, 6) != 0:
             seen = min(n, get_i64(arg(record, 6), 0) + i % ne1 + 1)
-        top = np.float32(-np.inf)
-        for j in range(seen):
+        first = max(0, seen - arg(record, 7)) if arg(record, 7) != 0 else 0
+        top, total = np.float32(-np.inf), 0.0
+        for j in range(first, seen):
             top = max(top, x[j] * scale)
-        total = 0.0
-        for j in range(seen):
+        if arg(record, 8) != 0:
+            sink = get_f32(arg(record, 8), 4 * (i // ne1))
+            top = max(top, sink)
+            total = math.exp(sink - top)
+        for j in range(first):
+            y[j] = 0
+        for j in range(first, seen):
             y[j] = math.exp(x[j] * scale - top)
             total += y[j]
         inverse = np.float32(1.0 / total)
-        for j in range(seen):
+        for j in range(first, seen):
             y[j] *= inverse
         for j in range(seen, n):
             y[j] = 0
@@ -85,3 +93,25 @@ def rope(a, b, record, chunk, chunks, thread):
             y[j * step + first] = x0 * sin + x1 * cos
         for j in range(n_rot, size):
             y[j] = x[j]
+
+
+def hadamard(a, b, record, chunk, chunks, thread):
+    """Op: each block of columns times the orthonormal Hadamard matrix in Sylvester's order (its own inverse).
+
+    Arguments: 0 x, 1 y, 2 n, 3 rows ne1, 4 ne2, 5 and 6 bytes of x per step in dimension 1 and 2, 7 columns of a block, a
+    power of 2 that divides n. Rows of y lie one after the other.
+    """
+    n, ne1, size = arg(record, 2), arg(record, 3), arg(record, 7)
+    rows, scale = ne1 * arg(record, 4), np.float32(1 / math.sqrt(size))
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x = floats(arg(record, 0) + i % ne1 * arg(record, 5) + i // ne1 * arg(record, 6), n)
+        y = floats(arg(record, 1) + i * n * 4, n)
+        for j in range(n):
+            y[j] = x[j] * scale
+        half = 1
+        while half < size:
+            for first in range(0, n, 2 * half):
+                for j in range(first, first + half):
+                    low, high = y[j], y[j + half]
+                    y[j], y[j + half] = low + high, low - high
+            half *= 2

@@ -3,11 +3,12 @@
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, floats, get_f32, get_i32, get_i64, get_u8, ints, put_f32, put_u8, put_u16
+from .abi import arg, floats, get_f32, get_i32, get_i64, get_u8, ints, put_f32, put_u16
+from .cache_rows import encode_rows_of, row16
 from .formats.base import bias, has_min, unpack, widen
 from .simd import *
 
-F32, F16, BF16, Q8_0 = range(4)
+F32, F16, BF16 = range(3)
 
 
 @inner
@@ -104,33 +105,53 @@ def _store_16(kind, x, y, n, step):
         put_u16(y, j * step, np.uint16(_half(wide) if kind == 1 else _brain(wide)))
 
 
-@inner
-def _store_q8_0(x, y, n):
-    """float32[n] at x to Q8_0 blocks at y: half(max / 127), then 32 codes."""
-    for b in range(n // 32):
-        top = np.float32(0)
-        for j in range(32 * b, 32 * b + 32):
-            top = max(top, abs(get_f32(x, 4 * j)))
-        d = top / np.float32(127)
-        put_f32(y, 34 * b + 2, d)  # its bits, until the codes take the place
-        put_u16(y, 34 * b, np.uint16(_half(np.int64(get_i32(y, 34 * b + 2)))))
-        inverse = np.float32(1) / d if top > 0 else np.float32(0)
-        for j in range(32):
-            put_u8(y, 34 * b + 2 + j, np.uint8(np.int32(round(get_f32(x, 128 * b + 4 * j) * inverse))))
-
-
 def store(a, b, record, chunk, chunks, thread):
-    """Op: float32 rows into a cache. Arguments: 0 x, 1 bytes from row to row of x, 2 n, 3 rows, 4 y, 5 bytes from row to
-    row of y, 6 bytes from number to number of y (two-byte types only), 7 type (F32, F16, BF16, Q8_0), 8 address of
-    past (int64), 9 bytes of y per position before it."""
+    """Op: float32 rows into a cache or a tensor of f32, f16 or bf16.
+
+    Arguments: 0 x, 1 bytes from row to row of x, 2 n, 3 rows, 4 y, 5 bytes from row to row of y, 6 bytes from number to
+    number of y (two-byte types only), 7 type (F32, F16, BF16), 8 address of past (int64) or 0, 9 bytes of y per position
+    before it, 10 rows until x goes on by 11 bytes from the first of them.
+    """
     n, rows, kind = arg(record, 2), arg(record, 3), arg(record, 7)
-    base = arg(record, 4) + get_i64(arg(record, 8), 0) * arg(record, 9)
+    base = _after_past(record)
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
-        x, y = arg(record, 0) + i * arg(record, 1), base + i * arg(record, 5)
+        x, y = _source(record, i), base + i * arg(record, 5)
         if kind == 0:
             for j in range(n):
                 put_f32(y, 4 * j, get_f32(x, 4 * j))
-        elif kind == 3:
-            _store_q8_0(x, y, n)
         else:
             _store_16(kind, x, y, n, arg(record, 6))
+
+
+@inner
+def _after_past(record):
+    past = get_i64(arg(record, 8), 0) if arg(record, 8) != 0 else 0
+    return arg(record, 4) + past * arg(record, 9)
+
+
+@inner
+def _source(record, i):
+    many = arg(record, 10)
+    return arg(record, 0) + i % many * arg(record, 1) + i // many * arg(record, 11)
+
+
+def store_quantized(q, b, record, chunk, chunks, thread):
+    """Op: ``store`` for quant types. Argument 6 is float32 [n] of ones, 7 is not used; 12 scratch, 13 its bytes per
+    thread (``formats.work_bytes(n)``). Rows that lie together on both sides are encoded together."""
+    n, rows, many = arg(record, 2), arg(record, 3), arg(record, 10)
+    base, work = _after_past(record), arg(record, 12) + thread * arg(record, 13)
+    first, last = rows * chunk // chunks, rows * (chunk + 1) // chunks
+    if many >= rows and arg(record, 1) == 4 * n:
+        encode_rows_of(q, _source(record, first), arg(record, 6), base + first * arg(record, 5), last - first, n, work)
+        return
+    for i in range(first, last):
+        encode_rows_of(q, _source(record, i), arg(record, 6), base + i * arg(record, 5), 1, n, work)
+
+
+def widen_rows(q, b, record, chunk, chunks, thread):
+    """Op: rows of a cache type to float32. Arguments: 0 x, 1 bytes from row to row, 2 n (a multiple of 16), 3 rows, 4 y."""
+    n, rows = arg(record, 2), arg(record, 3)
+    for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
+        x, y = arg(record, 0) + i * arg(record, 1), arg(record, 4) + i * n * 4
+        for j in range(0, n, 16):
+            store_f32x16(y, 4 * j, row16(q, x, j))
