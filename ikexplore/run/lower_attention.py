@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from ikexplore_kernels import attention, attention_one, dense, norm, rows
+from ikexplore_kernels import attention, attention_one, dense, elementwise, norm, rows
 from ikexplore_kernels.formats import Format
 from ikexplore_kernels.formats._format import work_bytes
 
 from ..errors import ModelError, SettingsError
 from .lower import Lowering
-from .lower_ops import lowers
+from .lower_ops import copy, dense_strides, lowers
 
 #: types that a cache can have: what ``rows.store`` calls them; None: stored by the format's encoder
 STORE = {"f32": rows.F32, "f16": rows.F16, "bf16": rows.BF16}
@@ -68,6 +68,21 @@ def _store(g: Lowering, x: list, y: Any, y_step: int, f: Format, per_position: i
     size = work_bytes(n)
     g.emit(rows.store_quantized, [*x, y, y_step, ones.ctypes.data, 0, past, per_position, many or n_rows, more,
                                   g.need_scratch(size), "scratch"], chunks, f)
+
+
+@lowers("CONT")
+def cont(g: Lowering, row: int) -> None:
+    source = g.srcs[row][0]
+    f, ne, nb = g.format(source), g.ne(source), g.nb(source)
+    if f.block == 1 or nb[0] == f.block_bytes:
+        copy(g, source, g.at(row), dense_strides(g, source))
+        return
+    wide = g.widened(g.at(source), nb[0], ne[1], ne[0], f)  # cached latents, transposed: blocks run the other way then
+    turned = g.take(4 * ne[0] * ne[1])
+    args = [wide, turned, ne[0], ne[1], 1, 4 * ne[1], 4, 0, 4, 4 * ne[0], 0, 4]
+    g.emit(elementwise.copy_rows, args, g.share(ne[1], 8 * ne[0] * ne[1]))
+    _store(g, [turned, 4 * ne[0], ne[0], ne[1]], g.at(row), g.nb(row)[1], f, 0)
+    g.give(wide, turned)
 
 
 # -- scores ------------------------------------------------------------------------------------------------------

@@ -48,17 +48,11 @@ def get_rows(g: Lowering, row: int) -> None:
         g.emit(rows.pick_rows, [g.at(source), g.nb(source)[1], k, g.at(numbers), n, g.at(row)], g.share(n, n * k * 8))
 
 
-@lowers("CONT")
-def cont(g: Lowering, row: int) -> None:
-    source = g.srcs[row][0]
-    _copy(g, source, g.at(row), _dense_strides(g, source))
-
-
 @lowers("CONCAT")
 def concat(g: Lowering, row: int) -> None:
     axis, at = g.graph.params[row]["axis"], g.at(row)
     for source in g.srcs[row]:
-        _copy(g, source, at, g.nb(row))
+        copy(g, source, at, g.nb(row))
         ne, f = g.ne(source), g.format(source)
         at += g.nb(row)[axis] * ne[axis] if axis else f.row_bytes(ne[0])
 
@@ -69,17 +63,17 @@ def repeat(g: Lowering, row: int) -> None:
     ne, to = g.ne(source), g.ne(row)
     if any(n not in (1, m) for n, m in zip(ne, to)) or ne[0] != to[0]:
         raise ModelError(f"{g.graph.name[row]}: this engine repeats single rows, heads or matrices only, not {ne} to {to}")
-    _copy(g, source, g.at(row), g.nb(row), [b if n == m else 0 for b, n, m in zip(g.nb(source), ne, to)], to)
+    copy(g, source, g.at(row), g.nb(row), [b if n == m else 0 for b, n, m in zip(g.nb(source), ne, to)], to)
 
 
-def _dense_strides(g: Lowering, row: int) -> list[int]:
-    """Strides of a row's values without gaps."""
+def dense_strides(g: Lowering, row: int) -> list[int]:
+    """Strides that a row's values have in a copy without gaps."""
     ne, f = g.ne(row), g.format(row)
     step = f.row_bytes(ne[0])
     return [g.nb(row)[0] if f.block > 1 else f.block_bytes, step, step * ne[1], step * ne[1] * ne[2]]
 
 
-def _copy(g: Lowering, source: int, to: Any, steps: list[int], nb: list[int] | None = None, ne: list[int] | None = None) -> None:
+def copy(g: Lowering, source: int, to: Any, steps: list[int], nb: list[int] | None = None, ne: list[int] | None = None) -> None:
     """Copies a tensor of up to three dimensions to ``to``, whose strides are ``steps``; quantized rows go as they are."""
     f, nb, ne = g.format(source), nb or g.nb(source), list(ne or g.ne(source))
     if ne[3] > 1:

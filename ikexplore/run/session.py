@@ -151,8 +151,8 @@ class Session:
         return self._programs[key]
 
     def _expands(self, n: int) -> bool:
-        """Whether a graph of n tokens computes K and V of all cells that it reads (latent attention of prompts)."""
-        return self.context.mla_attn > 1 and n >= PROMPT
+        """Whether a graph of n tokens works on all cells that it reads, filled or not: it should read few more then."""
+        return self.context.mla_attn == 2 or (self.context.mla_attn == 3 and n >= PROMPT)
 
     def _compiling(self, done: int, total: int, what: str) -> None:
         if self._stop[0]:

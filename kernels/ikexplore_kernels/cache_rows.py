@@ -1,10 +1,9 @@
-"""Rows of a KV cache: sixteen numbers at a time in float32, and whole rows from float32 to a cache's quant type."""
+"""Rows of a KV cache, sixteen numbers at a time, in float32. ``cache_encode`` makes them."""
 
 from numba.extending import overload
 
 from ._cache import inner
 from .abi import get_f32, get_i32
-from .formats import get
 from .formats._tables import IQ4
 from .formats.base import FormatType, widen
 from .simd import *
@@ -20,24 +19,12 @@ def row16(q, row, i):
     raise NotImplementedError("for use inside compiled kernels")
 
 
-def encode_rows_of(q, x, w, y, rows, n, work):
-    """``rows`` rows of n float32 at x to rows of a quant type at y; w: float32 [n] of ones, work: ``work_bytes(n)``."""
-    raise NotImplementedError("for use inside compiled kernels")
-
-
 @overload(row16, inline="always")
 def _row16(q, row, i):
     if isinstance(q, FormatType) and q.dense:
         return lambda q, row, i: widen(q, row, 0, 0, i)
     if isinstance(q, FormatType):
         return _ROW16.get(q.format)
-
-
-@overload(encode_rows_of)
-def _encode_rows_of(q, x, w, y, rows, n, work):
-    if isinstance(q, FormatType):
-        encode = get(q.format).code.encode
-        return lambda q, x, w, y, rows, n, work: encode(x, w, y, rows, n, work)
 
 
 @inner

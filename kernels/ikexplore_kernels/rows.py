@@ -4,7 +4,8 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, floats, get_f32, get_i32, get_i64, get_u8, ints, put_f32, put_u16
-from .cache_rows import encode_rows_of, row16
+from .cache_encode import encode_rows
+from .cache_rows import row16
 from .formats.base import bias, has_min, unpack, widen
 from .simd import *
 
@@ -142,10 +143,10 @@ def store_quantized(q, b, record, chunk, chunks, thread):
     base, work = _after_past(record), arg(record, 12) + thread * arg(record, 13)
     first, last = rows * chunk // chunks, rows * (chunk + 1) // chunks
     if many >= rows and arg(record, 1) == 4 * n:
-        encode_rows_of(q, _source(record, first), arg(record, 6), base + first * arg(record, 5), last - first, n, work)
+        encode_rows(q, _source(record, first), arg(record, 6), base + first * arg(record, 5), last - first, n, work)
         return
     for i in range(first, last):
-        encode_rows_of(q, _source(record, i), arg(record, 6), base + i * arg(record, 5), 1, n, work)
+        encode_rows(q, _source(record, i), arg(record, 6), base + i * arg(record, 5), 1, n, work)
 
 
 def widen_rows(q, b, record, chunk, chunks, thread):

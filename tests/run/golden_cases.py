@@ -143,7 +143,8 @@ class Reference:
         got = got[self.pos] if rows else got
         if "ctk" in options or "ctv" in options:
             ideal = self.base[self.pos] if rows else self.base
-            return Row(self.name, key, "to f16 cache, reference's own", distance(got, ideal), distance(want, ideal))
+            moe = self.model.hparams.is_moe
+            return Row(self.name, key, "to f16 cache, reference's own", distance(got, ideal, moe), distance(want, ideal, moe))
         return Row(self.name, key, "to the reference", distance(got, want), LATENT_BOUND if self.latent else F16_BOUND)
 
     def other_rows(self) -> list[Row]:
@@ -158,8 +159,10 @@ class Reference:
             except KeyError:
                 continue
             got = self.ours(self.model, "head", options, how)
-            bound = max(facts["rel_l2"], LATENT_BOUND if self.latent else F16_BOUND)
-            out.append(Row(self.name, key, "to the base run", distance(got, self.base), bound))
+            moe = self.model.hparams.is_moe and "ctk" in options
+            bound = facts["median_row_rel_l2" if moe else "rel_l2"] * 1.001  # four digits are given
+            bound = max(bound, LATENT_BOUND if self.latent else F16_BOUND)
+            out.append(Row(self.name, key, "to the base run", distance(got, self.base, moe), bound))
         return out
 
     def quantized(self, kind: str) -> ikx.Model | None:
