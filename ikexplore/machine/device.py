@@ -14,6 +14,10 @@ class Device:
     ``name`` is the engine's ("CPU", "CUDA0"), ``label`` what people call it. ``total_mib`` and ``free_mib`` are MiB,
     None where nobody said. ``cc`` is the compute capability times 100 (860 is 8.6), 0 for a CPU. A ``simulated``
     device is described but not present.
+
+    The rest says how fast it is, None where nobody said (``parts`` then looks the label up): ``bandwidth_gbs`` of its
+    memory, all sockets together; a CPU's ``sockets``, ``ghz`` with all cores busy and ``int8_per_cycle`` operations of
+    one core; a GPU's ``int8_tops`` and ``pcie_gbs``, one way.
     """
 
     name: str
@@ -26,6 +30,12 @@ class Device:
     cores: int | None = None
     threads: int | None = None
     features: frozenset[str] = frozenset()
+    bandwidth_gbs: float | None = None
+    sockets: int | None = None
+    ghz: float | None = None
+    int8_per_cycle: float | None = None
+    int8_tops: float | None = None
+    pcie_gbs: float | None = None
 
     @property
     def title(self) -> str:
@@ -34,12 +44,14 @@ class Device:
         return text + (", simulated" if self.simulated else "")
 
 
-_GPU_KEYS = {"name", "free_mib", "total_mib", "cc", "label"}
-_CPU_KEYS = {"name", "label", "free_mib", "total_mib", "ram_mib", "cores", "threads", "features"}
+_GPU_SPEEDS = ("bandwidth_gbs", "int8_tops", "pcie_gbs")
+_CPU_SPEEDS = ("bandwidth_gbs", "ghz", "int8_per_cycle")
+_GPU_KEYS = {"name", "free_mib", "total_mib", "cc", "label", *_GPU_SPEEDS}
+_CPU_KEYS = {"name", "label", "free_mib", "total_mib", "ram_mib", "cores", "threads", "features", "sockets", *_CPU_SPEEDS}
 
 
 def described_gpu(number: int, given: Mapping[str, Any]) -> Device:
-    """A simulated GPU from ``{"name", "free_mib", "total_mib", "cc", "label"}``. Raises IkexploreError."""
+    """A simulated GPU from ``{"name", "free_mib", "total_mib", "cc", "label"}`` and its speeds. Raises IkexploreError."""
     where = f"gpu {number}"
     _known(where, given, _GPU_KEYS)
     name = given.get("name", f"CUDA{number}")
@@ -52,12 +64,19 @@ def described_gpu(number: int, given: Mapping[str, Any]) -> Device:
     if free is not None and total is not None and free > total:
         raise IkexploreError(f"{where}: free_mib {free} is more than total_mib {total}; lower it")
     return Device(
-        name, "cuda", total, free, compute_capability(where, given.get("cc", 860)), True, str(given.get("label", ""))
+        name,
+        "cuda",
+        total,
+        free,
+        compute_capability(where, given.get("cc", 860)),
+        True,
+        str(given.get("label", "")),
+        **_speeds(where, given, _GPU_SPEEDS),
     )
 
 
 def described_cpu(given: Mapping[str, Any]) -> Device:
-    """The host from ``{"label", "ram_mib", "free_mib", "cores", "threads", "features"}``. Raises IkexploreError."""
+    """The host from ``{"label", "ram_mib", "free_mib", "cores", "threads", "features"}`` and speeds. Raises IkexploreError."""
     _known("cpu", given, _CPU_KEYS)
     total = _mib("cpu", given, "ram_mib")
     total = _mib("cpu", given, "total_mib") if total is None else total
@@ -78,6 +97,8 @@ def described_cpu(given: Mapping[str, Any]) -> Device:
         cores,
         threads if threads is not None else cores,
         frozenset(item.lower() for item in features),
+        sockets=_count(given, "sockets"),
+        **_speeds("cpu", given, _CPU_SPEEDS),
     )
 
 
@@ -99,6 +120,19 @@ def _mib(where: str, given: Mapping[str, Any], key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**40:
         raise IkexploreError(f"{where}: {key} {value!r} is no size; write MiB as a number above 0")
     return int(value)
+
+
+def _speeds(where: str, given: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """The speeds that were given, each a number above 0."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        value = given.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+            raise IkexploreError(f"{where}: {key} {value!r} is no speed; write a number above 0")
+        found[key] = float(value)
+    return found
 
 
 def _count(given: Mapping[str, Any], key: str) -> int | None:

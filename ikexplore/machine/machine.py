@@ -17,7 +17,8 @@ class Machine:
 
     ``cuda_build``: the engine was built with CUDA (host weights are then pinned, "CUDA_Host"). ``sched_max_copies``:
     GGML_SCHED_MAX_COPIES. ``commit`` and ``commit_date`` ("2025-06-18") say whose rules hold where they changed
-    within a profile; None: those of the profile's own commit. ``simulated`` GPUs are described, not present.
+    within a profile; None: those of the profile's own commit. ``simulated`` GPUs are described, not present. ``learned``: what
+    measured runs showed, (factor, log, standard deviation); see ``ikexplore.forecast``.
     """
 
     cpu: Device
@@ -27,6 +28,7 @@ class Machine:
     commit: str | None = None
     commit_date: str | None = None
     name: str = ""
+    learned: tuple[tuple[str, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -72,10 +74,24 @@ class Machine:
 
     @classmethod
     def load(cls, path: str | Path) -> "Machine":
-        """A machine from a rig file (TOML; see ``save``). Raises IkexploreError that names the file and the key."""
+        """A machine from a rig file (TOML; see ``save``), or by the name of a rig that comes with the package. Raises IkexploreError that names the file and the key."""
         from .rig import load
 
         return load(path)
+
+    @classmethod
+    def from_text(cls, text: str, gpus: Any = None, **known: Any) -> "Machine":
+        """A machine from what people write about theirs; see ``words.machine_of``."""
+        from .words import machine_of
+
+        return machine_of(text, gpus, **known)
+
+    @staticmethod
+    def rigs() -> list[str]:
+        """Names of the rigs that come with the package."""
+        from .rig import names
+
+        return names()
 
     def save(self, path: str | Path) -> None:
         """Write a rig file that ``load`` reads back."""

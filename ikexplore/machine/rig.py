@@ -15,10 +15,15 @@ name = "CUDA0"
 label = "RTX 3090"
 free_mib = 24000
 cc = 860
+
+How fast the parts are comes from datasheets by their labels, or is said: cpu ``sockets``, ``bandwidth_gbs``, ``ghz``,
+``int8_per_cycle``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured runs have shown
+(see ``calibrate``): factor = [log of time over datasheet time, standard deviation of it].
 """
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +40,27 @@ _BUILD = {
 }
 
 
+RIGS = Path(__file__).with_name("rigs")
+
+
+def names() -> list[str]:
+    """Names of the rigs that come with the package."""
+    return sorted(path.stem for path in RIGS.glob("*.toml"))
+
+
 def load(path: str | Path) -> "Machine":
-    """Read a rig file. Raises IkexploreError that names the file and what is wrong with it."""
+    """Read a rig file, or a rig that comes with the package by its name. Raises IkexploreError that names the file."""
     from .machine import Machine
 
-    table = _toml(Path(path))
+    if not Path(path).exists() and not Path(path).suffix and Path(path).name == str(path):
+        if str(path) not in names():
+            raise IkexploreError(f"there is no rig {str(path)!r}; name a file, or one of {', '.join(names())}")
+        path = RIGS / f"{path}.toml"
+    table = read_toml(Path(path))
     try:
-        strange = sorted(set(table) - {"name", "build", "cpu", "gpu"})
+        strange = sorted(set(table) - {"name", "build", "cpu", "gpu", "learned"})
         if strange:
-            raise IkexploreError(f"{strange[0]!r} is not known; a rig has name, [build], [cpu] and [[gpu]]")
+            raise IkexploreError(f"{strange[0]!r} is not known; a rig has name, [build], [cpu], [[gpu]] and [learned]")
         build, gpus = table.get("build", {}), table.get("gpu", [])
         if not isinstance(build, dict) or not isinstance(gpus, list):
             raise IkexploreError("write [build] for the build and [[gpu]] for each GPU")
@@ -51,12 +68,25 @@ def load(path: str | Path) -> "Machine":
         if strange:
             raise IkexploreError(f"[build] {strange[0]!r} is not known; the keys are {', '.join(_BUILD)}")
         options = {_BUILD[key]: value for key, value in build.items()}
-        return Machine.described(gpus, cpu=table.get("cpu", {}), name=str(table.get("name", "")), **options)
+        machine = Machine.described(gpus, cpu=table.get("cpu", {}), name=str(table.get("name", "")), **options)
+        return replace(machine, learned=_learned(table.get("learned", {})))
     except IkexploreError as error:
         raise IkexploreError(f"{path}: {error}") from None
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _learned(table: Any) -> tuple[tuple[str, float, float], ...]:
+    if not isinstance(table, dict):
+        raise IkexploreError("[learned] is a table of factor = [log, standard deviation]")
+    rows = []
+    for key, value in table.items():
+        numbers = isinstance(value, list) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
+        if not numbers or not (abs(value[0]) < 20 and 0 < value[1] < 20):
+            raise IkexploreError(f"[learned] {key} = {value!r}; write [log of the factor, its standard deviation]")
+        rows.append((str(key), float(value[0]), float(value[1])))
+    return tuple(sorted(rows))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -104,6 +134,10 @@ def text_of(machine: "Machine") -> str:
                 "ram_mib": cpu.total_mib,
                 "free_mib": cpu.free_mib,
                 "features": sorted(cpu.features) or None,
+                "sockets": cpu.sockets,
+                "bandwidth_gbs": cpu.bandwidth_gbs,
+                "ghz": cpu.ghz,
+                "int8_per_cycle": cpu.int8_per_cycle,
             }
         ),
     ]
@@ -118,9 +152,15 @@ def text_of(machine: "Machine") -> str:
                     "total_mib": gpu.total_mib,
                     "free_mib": gpu.free_mib,
                     "cc": gpu.cc,
+                    "bandwidth_gbs": gpu.bandwidth_gbs,
+                    "int8_tops": gpu.int8_tops,
+                    "pcie_gbs": gpu.pcie_gbs,
                 }
             ),
         ]
+    if machine.learned:
+        lines += ["", "[learned]"]
+        lines += [f"{json.dumps(name)} = [{mean:.4f}, {sd:.4f}]" for name, mean, sd in machine.learned]
     return "\n".join(lines) + "\n"
 
 

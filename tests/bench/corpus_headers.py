@@ -46,7 +46,7 @@ def like(arch: str, n_layer: int, n_embd: int) -> ikx.Model | None:
     return None
 
 
-def _rows(meta: dict, arch: str, latent: tuple[str, ...]) -> list[tuple[str, tuple[int, ...], bool]]:
+def rows_of(meta: dict, arch: str, latent: tuple[str, ...]) -> list[tuple[str, tuple[int, ...], bool]]:
     """(name, shape, plain) of every tensor of a model with these numbers."""
     hp = ikx.Model([], meta).hparams
     n, heads, kv = hp.n_embd, hp.n_head, hp.n_head_kv
@@ -93,7 +93,7 @@ def derived(meta: dict, kinds: dict[str, int]) -> ikx.Model | None:
     wanted = {kind.lower(): n for kind, n in kinds.items() if kind.lower() in TYPES}
     quantized = sum(n for kind, n in wanted.items() if kind != PLAIN)
     for latent in (("attn_kv_b", "attn_k_b", "attn_v_b"), ("attn_k_b", "attn_v_b"), ("attn_kv_b",)):
-        rows = _rows(meta, arch, latent)
+        rows = rows_of(meta, arch, latent)
         big = [(name, shape) for name, shape, plain in rows if not plain]
         if not wanted or len(big) == quantized:
             break

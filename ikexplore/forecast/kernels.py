@@ -1,0 +1,45 @@
+"""Which kernel multiplies a type: classes of quant types with one speed each, as they were on a given day."""
+
+import re
+from functools import lru_cache
+
+ON_THE_FLY = "2025-06-18"  #: 531 ff.: large batches are repacked while they are multiplied
+TRELLIS_INT = "2025-06-20"  #: 541: trellis types multiply integers on the CPU
+LATENT_GPU = "2025-05-04"  #: 370: faster attention on GPUs
+
+
+@lru_cache(maxsize=1024)
+def cpu_prompt(kind: str, date: str) -> str:
+    """Class of a type in products with many columns on the CPU."""
+    if kind.endswith("_kt"):
+        return "trellis-int" if date >= TRELLIS_INT else "trellis"
+    if re.search(r"_r\d+$", kind):
+        return "packed"
+    if re.fullmatch(r"q\d_\d|f16|bf16|f32|iq\d_bn", kind):
+        return "legacy"
+    if date >= ON_THE_FLY:
+        return "onthefly"
+    if re.fullmatch(r"q\d_k|iq4_(xs|nl)", kind):
+        return "k"
+    return "iqk" if re.fullmatch(r"iq\d_k[ls]?s?", kind) else "iq"
+
+
+@lru_cache(maxsize=1024)
+def cpu_token(kind: str, date: str) -> str:
+    """Class of a type in products with one column on the CPU."""
+    if kind.endswith("_kt"):
+        return "trellis-int" if date >= TRELLIS_INT else "trellis"
+    base = re.sub(r"_r\d+$", "", kind)
+    if re.fullmatch(r"q\d_\d|f16|bf16|f32|iq\d_bn", base):
+        name = "legacy"
+    elif re.fullmatch(r"q\d_k|iq4_(xs|nl)", base):
+        name = "k"
+    else:
+        name = "iqk" if "_k" in base else "iq"
+    return name + ("-packed" if base != kind else "")
+
+
+@lru_cache(maxsize=1024)
+def gpu(kind: str) -> str:
+    """Class of a type on a GPU: integer kernels, or decoded to f16 before a product with many columns."""
+    return "trellis" if kind.endswith("_kt") else "packed" if re.search(r"_r\d+$", kind) else "int8"

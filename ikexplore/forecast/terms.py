@@ -1,0 +1,247 @@
+"""From work to seconds at datasheet speed, and the factors by which reality differs: a forecast is a sum of terms.
+
+A term is seconds at datasheet speed times a product of factors (``Factor`` names with exponents). Terms of one group
+overlap and are joined by a 3-norm; groups add up. See docs/forecast.md for what each factor stands for.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..graph.types import type_name
+from ..machine import Machine
+from ..machine.parts import Gpu, Speeds, cpu_speeds, gpu_speeds
+from ..schedule.plan import Plan
+from . import kernels
+from .work import Work, evaluation, work
+
+NORM = 3.0  #: of terms that overlap: a roofline with a round corner
+CORE_READ = 12e9  #: bytes/s that one core reads
+UNPACK = 8  #: columns' worth of products that unpacking a weight is counted as
+CPU_NODE, GPU_NODE = 6e-6, 4e-6  #: seconds to start a node on all threads, on a GPU
+EXPERT = 12e-6  #: seconds per expert of a product on a GPU
+HOST_CHANGE, PEER_CHANGE = 25e-6, 80e-6  #: seconds to go on on another device
+
+Factors = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a group of terms is, for people: the device and the cause."""
+
+    device: str
+    cause: str
+    part: str = ""
+
+
+@dataclass
+class Terms:
+    """Terms of one evaluation: seconds ``base + slope * cells`` at datasheet speed.
+
+    ``cells`` are the cached tokens plus the evaluation's own (half of its own for ``half``: the causal mask).
+    """
+
+    n_tokens: int
+    groups: list[Group] = field(default_factory=list)
+    group: list[int] = field(default_factory=list)
+    base: list[float] = field(default_factory=list)
+    slope: list[float] = field(default_factory=list)
+    half: list[bool] = field(default_factory=list)
+    factors: list[Factors] = field(default_factory=list)
+
+    def seconds(self, n_kv: float) -> np.ndarray:
+        """Datasheet seconds per term with ``n_kv`` tokens cached before."""
+        own = np.where(self.half, 0.5, 1.0) * self.n_tokens
+        return np.maximum(np.array(self.base) + np.array(self.slope) * (n_kv + own), 1e-12)
+
+
+_Counted = dict[tuple[Group, Factors, bool], float]
+
+
+def terms(plan: Plan, n_tokens: int) -> Terms:
+    """Terms of an evaluation of ``n_tokens`` tokens; one token generates, more are prompt."""
+    low, high = spans(plan, n_tokens)
+    first = evaluation(plan, n_tokens, low)
+    rig = Rates(plan, n_tokens > 1)
+    a = count(rig, work(plan, n_tokens, low, first))
+    b = count(rig, work(plan, n_tokens, high)) if high > low else {}
+    found = Terms(n_tokens)
+    numbers: dict[Group, int] = {}
+    for key in a | b:
+        group, factors, half = key
+        x, y = a.get(key, 0.0), b.get(key, 0.0)
+        slope = (y - x) / (high - low) if high > low else (x / low if half else 0.0)
+        found.group.append(numbers.setdefault(group, len(numbers)))
+        found.base.append(x - slope * low)
+        found.slope.append(slope)
+        found.half.append(half)
+        found.factors.append(factors)
+    found.groups = list(numbers)
+    return found
+
+
+def spans(plan: Plan, n_tokens: int) -> tuple[int, int]:
+    """Two lengths of cache between which work is linear."""
+    cx = plan.placement.context
+    low = min(cx.n_ctx, -(-n_tokens // 256) * 256)
+    return low, max(low, cx.n_ctx // 256 * 256)
+
+
+class Rates:
+    """Datasheet speeds of a plan's machine, and which factors stand between them and reality."""
+
+    def __init__(self, plan: Plan, prompt: bool):
+        s, machine = plan.settings, plan.machine
+        self.prompt, self.date = prompt, plan.rules.date
+        self.newer = plan.rules.newer
+        self.gpus = [gpu_speeds(g) for g in plan.placement.gpus]
+        self.link = self.gpus[0].pcie_gbs * 1e9 if self.gpus else 1.0
+        self.names = [g.name for g in plan.placement.gpus] + ["CPU"]
+        self.cpu = _used_sockets(cpu_speeds(machine.cpu), s.numa, s.prefix)
+        asked = s.n_threads_batch if prompt and s.n_threads_batch else s.n_threads
+        self.threads, want = used_threads(asked, self.cpu, machine)
+        self.rate = self.threads * self.cpu.ops_per_core
+        self.mmap = plan.placement.use_mmap
+        many: Factors = ()
+        if self.cpu.sockets > 1:
+            many += (("cpu.numa", 1.0),)
+            if self.mmap:
+                many += (("cpu.numa.mmap", 1.0),)
+        if want > self.cpu.cores:
+            many += (("cpu.smt", math.log(min(2.0, want / self.cpu.cores))),)
+        self.many = many
+        self.read: Factors = (
+            ("cpu.read", 1.0), ("rig.cpu.read", 1.0), ("cpu.read.size", math.log(self.cpu.bandwidth / 1e11)), *many,
+        )  # fmt: skip
+        self.compute: Factors = (("rig.cpu.rate", 1.0), ("cpu.threads", math.log(self.threads / 16)), *many)
+        self.flash = plan.placement.context.flash_attn
+        self.cache_f16 = type_name(plan.placement.context.type_k) == "f16"
+        self.mla = plan.placement.context.mla_attn
+        self.fused = plan.placement.context.fused_moe
+        self.old_attention = not self.newer and self.date < kernels.LATENT_GPU
+
+
+def used_threads(asked: int | None, cpu: Speeds, machine: Machine) -> tuple[int, int]:
+    """(cores that compute, threads that were asked for)."""
+    want = cpu.cores if asked is None else asked if asked > 0 else machine.threads or cpu.cores
+    return max(1, min(cpu.cores, want)), want
+
+
+def _used_sockets(cpu: Speeds, numa: str, prefix: Iterable[str]) -> Speeds:
+    """One socket's worth where the command binds itself to one."""
+    words = " ".join(prefix)
+    one = numa == "isolate" or ("numactl" in words and "interleave" not in words and any(
+        f"{flag}{sep}{node}" in words + " " for flag in ("-N", "--cpunodebind") for sep in (" ", "=", "") for node in "01"
+    ))  # fmt: skip
+    if not one or cpu.sockets < 2:
+        return cpu
+    return Speeds(cpu.cores // cpu.sockets, 1, cpu.ops_per_core, cpu.bandwidth / cpu.sockets)
+
+
+def count(r: Rates, w: Work) -> _Counted:
+    """Datasheet seconds of each term of one evaluation."""
+    out: _Counted = {}
+
+    def add(group: Group, seconds: float, *factors: tuple[str, float], half: bool = False) -> None:
+        if seconds > 0:
+            key = (group, tuple(factors), half)
+            out[key] = out.get(key, 0.0) + seconds
+
+    _products(r, w, add)
+    _attention(r, w, add)
+    cpu = len(r.gpus)
+    for i, name in enumerate(r.names):
+        if i == cpu:
+            add(Group(name, "other ops"), w.other_bytes[i] / r.cpu.bandwidth if r.prompt else 0.0, ("cpu.other", 1.0), ("rig.cpu.read", 1.0))
+            add(Group(name, "start of ops"), w.other_nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+        else:
+            speed = r.gpus[i].bandwidth_gbs * 1e9
+            add(Group(name, "other ops"), w.other_bytes[i] / speed if r.prompt else 0.0, ("gpu.other", 1.0), ("rig.gpu.read", 1.0))
+            add(Group(name, "start of ops"), w.other_nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0))
+    _transfers(r, w, add)
+    return out
+
+
+def _products(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
+    p, cpu = w.products, len(r.gpus)
+    for i in range(len(p.flops)):
+        b, kind = int(p.backend[i]), type_name(int(p.type_id[i]))
+        what = "experts" if p.expert[i] else "weights"
+        if b == cpu:
+            (_cpu_prompt if r.prompt else _cpu_token)(r, p, i, kind, what, add)
+        else:
+            _gpu(r, r.gpus[b], r.names[b], p, i, kind, what, add)
+
+
+def _cpu_prompt(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+    c = kernels.cpu_prompt(kind, r.date)
+    add(Group("CPU", what, "multiply"), p.flops[i] / r.rate, (f"cpu.gemm.{'trellis' if 'trellis' in c else c}", 1.0), *r.compute)
+    add(Group("CPU", what, "unpack"), 2 * p.weights[i] * UNPACK / r.rate, (f"cpu.unpack.{c}", 1.0), *r.compute)
+    add(Group("CPU", what, "read"), p.nbytes[i] / r.cpu.bandwidth, *r.read)
+    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+
+
+def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+    c = kernels.cpu_token(kind, r.date)
+    group = Group("CPU", what, kind)
+    read = r.read + ((("cpu.read.packed", 1.0),) if c.endswith("packed") else ())
+    add(group, p.nbytes[i] / r.cpu.bandwidth, *read, *((("cpu.read.mmap", 1.0),) if r.mmap else ()))
+    add(group, p.nbytes[i] / r.threads / CORE_READ, ("cpu.core", 1.0), *r.many)
+    add(group, p.flops[i] / r.rate, (f"cpu.gemv.{c}", 1.0), *r.compute)
+    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+
+
+def _gpu(r: Rates, gpu: Gpu, name: str, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+    c, speed = kernels.gpu(kind), gpu.bandwidth_gbs * 1e9
+    add(Group(name, what, "read"), p.nbytes[i] / speed, ("gpu.read", 1.0), ("rig.gpu.read", 1.0))
+    if r.prompt:
+        add(Group(name, what, "multiply"), p.flops[i] / gpu.int8_tops / 1e12, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0))
+        add(Group(name, what, "expert by expert"), p.experts[i] * EXPERT, (f"gpu.expert.{c}", 1.0), ("rig.gpu.node", 1.0))
+        if c != "int8":
+            add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
+    elif c == "trellis":
+        add(Group(name, what, "decode"), p.nbytes[i] / speed, ("gpu.gemv.trellis", 1.0), ("rig.gpu.read", 1.0))
+    add(Group(name, "start of ops"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0))
+
+
+def _attention(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
+    a, cpu = w.attention, len(r.gpus)
+    for i, kind in enumerate(a.kind):
+        b = int(a.backend[i])
+        group = Group(r.names[b], "attention")
+        if kind == "expanded":
+            kind = f"expanded{2 if r.mla == 2 else 3}"
+        if b == cpu and r.prompt:
+            add(group, a.flops[i] / r.rate, (f"cpu.attn.{kind}", 1.0), *r.compute, half=True)
+        elif b == cpu:
+            q8 = () if r.cache_f16 else (("cpu.attn1.q8", 1.0),)
+            add(group, a.flops[i] / r.rate, (f"cpu.attn1.{kind}", 1.0), *r.compute, *q8, half=True)
+            add(group, a.nbytes[i] / r.cpu.bandwidth, *r.read, half=True)
+        else:
+            gpu = r.gpus[b]
+            old = (("gpu.attn.old" if r.prompt else "gpu.attn1.old", 1.0),) if r.old_attention else ()
+            if r.prompt:
+                add(group, a.flops[i] / gpu.int8_tops / 5e11, (f"gpu.attn.{kind}", 1.0), ("rig.gpu.rate", 1.0), *old, half=True)
+            else:
+                add(group, a.nbytes[i] / gpu.bandwidth_gbs / 1e9, (f"gpu.attn1.{kind}", 1.0), ("rig.gpu.read", 1.0), *old, half=True)
+                if kind == "latent":
+                    add(Group(group.device, "attention", "multiply"), a.flops[i] / gpu.int8_tops / 5e11, ("gpu.attn1.compute", 1.0), ("rig.gpu.rate", 1.0), half=True)
+
+
+def _transfers(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
+    cpu = len(r.gpus)
+    for (to, pinned), (size, n) in w.weight_copies.items():
+        link = r.gpus[to].pcie_gbs * 1e9 if to < cpu else r.link
+        add(Group("PCIe", "weights"), size / link, ("link.pinned" if pinned else "link.paged", 1.0), ("rig.link", 1.0))
+        add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))
+    for (a, b), (size, _) in w.copies.items():
+        ends = [r.gpus[i].pcie_gbs for i in (a, b) if i < cpu]
+        if ends and r.prompt:
+            add(Group("PCIe", "activations"), size / min(ends) / 1e9, ("link.act", 1.0), ("rig.link", 1.0))
+    for (a, b), n in w.changes.items():
+        if a < cpu and b < cpu:
+            add(Group("PCIe", "changes between GPUs"), n * PEER_CHANGE, ("peer", 1.0), ("rig.peer", 1.0))
+        else:
+            add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))

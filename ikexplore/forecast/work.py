@@ -1,0 +1,204 @@
+"""What one evaluation of a plan amounts to: bytes, operations and copies, summed over like nodes. Nothing is timed here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph.graph import Graph
+from ..graph.ops import OP
+from ..graph.types import BLOCK, BLOCK_BYTES, ROW_META
+from ..models.build import build
+from ..schedule.plan import Plan
+from ..schedule.schedule import Schedule, schedule
+
+_PRODUCTS = ("MUL_MAT", "MUL_MAT_ID", "MOE_FUSED_UP_GATE", "FUSED_UP_GATE")
+_EXPERTS = ("MUL_MAT_ID", "MOE_FUSED_UP_GATE")
+_TWO = ("MOE_FUSED_UP_GATE", "FUSED_UP_GATE")
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products with weights, one row per (backend, type, experts, expands the cache); sums over their nodes.
+
+    ``flops`` 2 x multiplications; ``weights`` numbers of weights and ``nbytes`` their bytes as far as they are touched,
+    the expected share of experts included; ``all_bytes`` without that share; ``experts`` touched; ``nodes`` operations.
+    """
+
+    backend: np.ndarray
+    type_id: np.ndarray
+    expert: np.ndarray
+    home: np.ndarray
+    flops: np.ndarray
+    weights: np.ndarray
+    nbytes: np.ndarray
+    experts: np.ndarray
+    nodes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention, one row per (backend, kind): ``flops``, and ``nbytes`` of cache that is read."""
+
+    backend: np.ndarray
+    kind: list[str]
+    flops: np.ndarray
+    nbytes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Work:
+    """One evaluation of ``n_tokens`` tokens with ``n_kv`` cells of cache. Arrays by backend have the CPU last."""
+
+    n_tokens: int
+    n_kv: int
+    products: Products
+    attention: Attention
+    other_bytes: np.ndarray  #: per backend: read and written by everything else
+    other_nodes: np.ndarray  #: per backend
+    weight_copies: dict[tuple[int, bool], tuple[float, int]]  #: (to, from pinned memory) -> bytes, copies
+    copies: dict[tuple[int, int], tuple[float, int]]  #: (from, to) -> bytes, copies of activations
+    changes: dict[tuple[int, int], int]  #: (backend, next backend) -> how often the work goes on elsewhere
+    splits: int
+
+
+def work(plan: Plan, n_tokens: int, n_kv: int, scheduled: Schedule | None = None) -> Work:
+    """The work of ``n_tokens`` tokens (only the last one's logits wanted) that read ``n_kv`` cells, -op in effect."""
+    if scheduled is None:
+        scheduled = evaluation(plan, n_tokens, n_kv)
+    g, s = scheduled.graph, scheduled
+    rows = np.arange(g.n_leafs, len(g))
+    rows = rows[~g.is_view_op[rows]]
+    backend = s.at.backend[rows].astype(np.int64)
+    first = g.srcs[rows, 0]
+    product = np.isin(g.op_id[rows], [OP[op] for op in _PRODUCTS])
+    weight = product & s.of_weight[first]
+    flash = g.op_id[rows] == OP["FLASH_ATTN_EXT"]
+    inner = product & ~weight
+    rest = ~product & ~flash
+    n = len(s.backends)
+    return Work(
+        n_tokens,
+        n_kv,
+        _products(s, rows[weight], backend[weight]),
+        _attention(g, rows[flash], backend[flash], rows[inner], backend[inner]),
+        np.bincount(backend[rest], _moved(g, rows[rest]), n),
+        np.bincount(backend[~weight], minlength=n).astype(float),
+        *_copies(plan, s),
+        _changes(s),
+        len(s.cut),
+    )
+
+
+def evaluation(plan: Plan, n_tokens: int, n_kv: int) -> Schedule:
+    """The graph of ``n_tokens`` tokens over ``n_kv`` cells, scheduled with the offload policy."""
+    p = plan.placement
+    graph = build(plan.model, plan.settings, plan.machine, n_tokens, n_kv=n_kv, n_outputs=1, tensors=p.tensors)
+    return schedule(graph, p, plan.rules, plan.settings.offload_policy)
+
+
+def _row_bytes(kind: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return ROW_META[kind] + columns * BLOCK_BYTES[kind] / BLOCK[kind]
+
+
+def _products(s: Schedule, rows: np.ndarray, backend: np.ndarray) -> Products:
+    g = s.graph
+    op, w = g.op_id[rows], g.srcs[rows, 0]
+    expert = np.isin(op, [OP[o] for o in _EXPERTS])
+    twice = np.where(np.isin(op, [OP[o] for o in _TWO]), 2.0, 1.0)
+    ne, kind = g.ne[w].astype(float), g.type_id[w]
+    elements = ne.prod(axis=1)
+    size = _row_bytes(kind, g.ne[w, 0]) * ne[:, 1] * ne[:, 2] * ne[:, 3]
+    share, touched = np.ones(len(rows)), np.zeros(len(rows))
+    for name, at in (("MUL_MAT_ID", 2), ("MOE_FUSED_UP_GATE", 3)):
+        i = np.flatnonzero(op == OP[name])
+        used, tokens = g.ne[g.srcs[rows[i], at], 0], g.ne[rows[i], 2]
+        total = ne[i, 2]
+        share[i] = 1.0 - (1.0 - used / total) ** tokens  # expected share of experts that a ubatch touches
+        touched[i] = share[i] * total * twice[i]
+    flops = 2.0 * ne[:, 0] * g.ne[rows].astype(float).prod(axis=1) * twice
+    root = np.where(g.view_src[w] >= 0, g.view_src[w], w)
+    home = s.held[root].astype(np.int64)
+    key = ((backend * 1024 + kind) * 2 + expert) * 64 + home + 1
+    kinds, inverse = np.unique(key, return_inverse=True)
+    n = len(kinds)
+
+    def total_of(x: np.ndarray) -> np.ndarray:
+        return np.bincount(inverse, x, n)
+
+    return Products(
+        kinds // (64 * 2 * 1024),
+        kinds // (64 * 2) % 1024,
+        (kinds // 64 % 2).astype(bool),
+        kinds % 64 - 1,
+        total_of(flops),
+        total_of(elements * share * twice),
+        total_of(size * share * twice),
+        total_of(touched),
+        total_of(twice),
+    )
+
+
+def _attention(g: Graph, flash: np.ndarray, at: np.ndarray, inner: np.ndarray, inner_at: np.ndarray) -> Attention:
+    """Flash attention by the width of its heads; products of activations are attention without it."""
+    q, k, v = (g.srcs[flash, i] for i in range(3))
+    ne = g.ne.astype(float)
+    flops = 2.0 * ne[q, 1] * ne[q, 2] * ne[k, 1] * (ne[k, 0] + ne[v, 0])
+    k_bytes = _row_bytes(g.type_id[k], g.ne[k, 0]) * ne[k, 1] * ne[k, 2]
+    v_bytes = _row_bytes(g.type_id[v], g.ne[v, 0]) * ne[v, 1] * ne[v, 2]
+    shared = (g.view_src[k] >= 0) & (g.view_src[k] == g.view_src[v])  # V is a part of the latent K
+    nbytes = k_bytes + np.where(shared, 0.0, v_bytes)
+    kind = np.where(ne[k, 0] == ne[v, 0], 0, np.where(ne[k, 0] >= 320, 1, 2))
+    a = g.srcs[inner, 0]
+    inner_flops = 2.0 * ne[a, 0] * ne[inner].prod(axis=1)
+    inner_bytes = _row_bytes(g.type_id[a], g.ne[a, 0]) * ne[a, 1] * ne[a, 2]
+    every = np.concatenate([at * 8 + kind, inner_at * 8 + 3])
+    kinds, inverse = np.unique(every, return_inverse=True)
+    n = len(kinds)
+    return Attention(
+        kinds // 8,
+        [("gqa", "latent", "expanded", "plain")[i] for i in kinds % 8],
+        np.bincount(inverse, np.concatenate([flops, inner_flops]), n),
+        np.bincount(inverse, np.concatenate([nbytes, inner_bytes]), n),
+    )
+
+
+def _moved(g: Graph, rows: np.ndarray) -> np.ndarray:
+    """Bytes that nodes read and write, by the sizes of their sources and results; broadcast sources once."""
+    size = _row_bytes(g.type_id, g.ne[:, 0]) * g.ne[:, 1].astype(float) * g.ne[:, 2] * g.ne[:, 3]
+    size = np.append(size, 0.0)
+    out = size[rows]
+    copied = g.op_id[rows] == OP["CPY"]  # its second source is where it writes
+    gathers = g.op_id[rows] == OP["GET_ROWS"]
+    total = out + np.where(gathers, out, size[g.srcs[rows, 0]])
+    return total + np.where(copied | gathers, 0.0, size[g.srcs[rows, 1]])
+
+
+def _copies(plan: Plan, s: Schedule) -> tuple[dict, dict]:
+    """Copies between backends: of weights by target and kind of memory, of activations by the two backends."""
+    g, cut, p = s.graph, s.cut, plan.placement
+    weights: dict[tuple[int, bool], tuple[float, int]] = {}
+    acts: dict[tuple[int, int], tuple[float, int]] = {}
+    root = np.where(g.view_src[cut.source] >= 0, g.view_src[cut.source], cut.source)
+    is_weight = s.of_weight[cut.source]
+    pinned = np.zeros(len(root), bool)
+    tensor = g.tensor[root]
+    known = tensor >= 0
+    pinned[known] = (p.place[tensor[known]] == p.host) & p.pinned & (not p.use_mmap)
+    home = np.where(s.held[root] >= 0, s.held[root], s.at.backend[cut.source])
+    for i, size in enumerate(s.arena.copied.tolist()):
+        if is_weight[i]:
+            k = (int(cut.to[i]), bool(pinned[i]))
+            weights[k] = (weights.get(k, (0.0, 0))[0] + size, weights.get(k, (0.0, 0))[1] + 1)
+        else:
+            a = (int(home[i]), int(cut.to[i]))
+            acts[a] = (acts.get(a, (0.0, 0))[0] + size, acts.get(a, (0.0, 0))[1] + 1)
+    return weights, acts
+
+
+def _changes(s: Schedule) -> dict[tuple[int, int], int]:
+    found: dict[tuple[int, int], int] = {}
+    sequence = s.cut.backend.tolist()
+    for a, b in zip(sequence, sequence[1:]):
+        if a != b:
+            found[a, b] = found.get((a, b), 0) + 1
+    return found

@@ -1,0 +1,164 @@
+"""Posted sweeps as points: record -> machine, model, settings -> plan -> terms, with why a record was left out."""
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from forecast_headers import model_of
+
+import ikexplore as ikx
+from ikexplore.errors import IkexploreError
+from ikexplore.forecast.fit import Point, point
+from ikexplore.forecast.priors import NOISE
+from ikexplore.forecast.terms import terms
+from ikexplore.models.model import Tensor
+
+#: days of the builds that posts name
+COMMITS = {"24c010b3": "2025-05-23", "14292913": "2025-05-27", "93209939": "2025-06-20", "5b677c3c": "2025-06-20",
+           "144ee1c4": "2025-06-18", "1843ed22": "2025-06-19", "fb6a0d01": "2025-06-04", "ab7f694b": "2025-05-03",
+           "056f0818": "2025-05-04"}  # fmt: skip
+
+
+@dataclass(eq=False)
+class Run:
+    """One posted sweep that can be forecast."""
+
+    record: dict
+    plan: ikx.Plan
+    notes: list[str]
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return self.record["id"]
+
+    @property
+    def rig(self) -> str:
+        return box(self.record["system"])
+
+
+def box(system: str) -> str:
+    """One machine may be posted with and without its GPUs."""
+    return re.sub(r"-(4080-cpu|4080|cpu|a6000x\d)$", "", system)
+
+
+def date_of(record: dict) -> str:
+    said = (record.get("commit") or "") + (record.get("notes") or "")
+    return next((day for commit, day in COMMITS.items() if commit in said), record["date"][:10])
+
+
+def machine_of(record: dict, logged: dict[str, str]) -> ikx.Machine:
+    words = " ".join(record["command"] or []).lower()
+    cards: list[str] | None = [name for key, name in sorted(logged.items(), key=lambda kv: (len(kv[0]), kv[0]))
+                               if not key.startswith("vk")] or None  # fmt: skip
+    if record["class"] == "cpu-only":
+        cards = []
+    one = 1 if "numactl -n 0" in words or "one socket" in record["hardware"].lower() else None
+    date, copies = date_of(record), (record.get("log") or {}).get("n_copies") or 1
+    machine = ikx.Machine.from_text(record["hardware"], cards, sockets=one, commit_date=date, sched_max_copies=copies)
+    seen = (record.get("env") or {}).get("CUDA_VISIBLE_DEVICES")
+    if seen is not None and cards is None:
+        kept = [machine.gpus[int(i)] for i in seen.split(",") if i.strip().isdigit() and int(i) < len(machine.gpus)]
+        machine = ikx.Machine.from_text(
+            record["hardware"], [g.label for g in kept], sockets=one, commit_date=date, sched_max_copies=copies
+        )
+    return machine
+
+
+def reason(record: dict) -> str:
+    """Why a record cannot be forecast at all."""
+    if record["engine"] != "ik_llama.cpp":
+        return "another engine"
+    if not record.get("rows"):
+        return "no table"
+    if not record.get("command") or record["command_certainty"] == "none":
+        return "command not known"
+    if record["class"] == "unknown":
+        return "which devices ran it is not known"
+    if "vulkan" in ((record.get("hardware") or "") + (record.get("notes") or "")).lower():
+        return "Vulkan"
+    return ""
+
+
+def run_of(record: dict, records: list[dict], logged: dict[str, str]) -> Run:
+    """Raises LookupError or IkexploreError with the reason."""
+    if reason(record):
+        raise LookupError(reason(record))
+    model, note = model_of(record, records)
+    settings = settings_of(record)
+    machine = machine_of(record, logged)
+    if "repacked offline" in (record["model"].get("name") or ""):
+        model = _repacked(model, settings, machine)
+    plan = ikx.plan(model, settings, machine)
+    return Run(record, plan, [note] if note else [])
+
+
+def settings_of(record: dict) -> ikx.Settings:
+    settings = ikx.Settings.parse(record["command"], profile="2025-06")
+    ctx = max((row["n_kv"] + row["pp"] for row in record.get("rows") or []), default=0)
+    if ctx > (settings.n_ctx or 0):
+        settings = settings.replace(n_ctx=ctx)
+    return settings
+
+
+def _repacked(model: ikx.Model, settings: ikx.Settings, machine: ikx.Machine) -> ikx.Model:
+    """The model as if the tensors that stay in RAM had been repacked in the file."""
+    changed = {name: to for name, _, to in ikx.plan(model, settings.replace(rtr=True), machine).repacked}
+    tensors = [Tensor(t.name, t.shape, changed.get(t.name, t.type), t.nbytes, None, t.offset) for t in model.tensors.values()]
+    return ikx.Model(tensors, dict(model.metadata))
+
+
+def points_of(run: Run) -> list[Point]:
+    """Points of the first, the middle and the last row."""
+    rows, found, known = run.record["rows"], [], {}
+    picked = sorted({0, len(rows) // 2, len(rows) - 1})
+    ub = min(run.plan.settings.n_ubatch, run.plan.settings.n_batch)
+    mix = re.sub(r"[ (-]*(000|\(repacked|custom).*|\.gguf", "", run.record["model"]["name"] or "")
+    for i in picked:
+        row = rows[i]
+        for kind in ("pp", "tg"):
+            if not row.get("s_" + kind):
+                continue
+            tokens = row["pp"] if kind == "pp" else 1
+            times = max(1, -(-tokens // ub))
+            n = -(-tokens // times)
+            if (kind, n) not in known:
+                known[kind, n] = terms(run.plan, n)
+            n_kv = row["n_kv"] + (tokens - n) / 2 if kind == "pp" else row["n_kv"] + row["tg"] / 2
+            if kind == "tg" and run.record["program"] == "server":
+                n_kv += row["pp"]
+            found.append(
+                point(known[kind, n], n_kv, kind, tokens=tokens, times=times, seconds=tokens / row["s_" + kind], run=run.id,
+                      rig=run.rig, mix=mix, weight=1 / NOISE[kind] / np.sqrt(len(picked)), first=i == 0)
+            )  # fmt: skip
+    return found
+
+
+def load(path: Path, progress: bool = False) -> tuple[list[Run], list[tuple[str, str]]]:
+    """Runs of a sweeps.json with their points, and (id, why not) of the rest of those with tables."""
+    from tqdm import tqdm
+
+    records = json.loads(Path(path).read_bytes())
+    logged: dict[str, dict] = defaultdict(dict)
+    for r in records:
+        seen = {k: v for k, v in (r.get("gpus_logged") or {}).items() if not k.startswith("vk")}
+        if len(seen) > len(logged[r["system"]]):
+            logged[r["system"]] = seen
+    runs, left = [], []
+    for r in tqdm(records, disable=not progress, leave=False):
+        if not r.get("rows"):
+            continue
+        cards = r.get("gpus_logged") or {}
+        need = max([int(n) for n in re.findall(r"=CUDA(\d+)", " ".join(r.get("command") or []))] + [0])
+        if need >= len(cards) and logged[r["system"]] and (r.get("env") or {}).get("CUDA_VISIBLE_DEVICES") is None:
+            cards = logged[r["system"]]
+        try:
+            run = run_of(r, records, cards)
+            run.points = points_of(run)
+            runs.append(run)
+        except (LookupError, IkexploreError) as error:
+            left.append((r["id"], str(error).strip("'\"")))
+    return runs, left
