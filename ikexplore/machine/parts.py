@@ -11,13 +11,14 @@ FILE = Path(__file__).with_name("parts.toml")
 
 
 class Cpu(NamedTuple):
-    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels and their MT/s."""
+    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels, MT/s, GB/s of a PCIe slot."""
 
     cores: int
     ghz: float
     int8_per_cycle: float
     channels: int
     mts: int
+    pcie_gbs: float
 
     @property
     def bandwidth_gbs(self) -> float:
@@ -36,7 +37,7 @@ class Gpu(NamedTuple):
 
 
 #: a label that nothing matches: an ordinary desktop, an ordinary card
-UNKNOWN_CPU = Cpu(8, 4.0, 80, 2, 4800)
+UNKNOWN_CPU = Cpu(8, 4.0, 80, 2, 4800, 25)
 UNKNOWN_GPU = Gpu(700, 250, 25, 24, 860)
 
 

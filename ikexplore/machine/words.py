@@ -30,16 +30,25 @@ def machine_of(
     many of a board's sockets are used. What the text does not say comes from the datasheets in parts.toml.
     """
     low = text.lower()
-    cpu = _cpu(low, sockets)
+    cpu, host = _cpu(low, sockets), find_cpu(low) or UNKNOWN_CPU
     cards = list(gpus) if gpus is not None else _gpus(low)
     described = []
     for i, label in enumerate(cards):
         part = find_gpu(label)
         mib = int((part.gib if part else 24) * 1024 * _FREE)
-        described.append({"name": f"CUDA{i}", "label": label, "free_mib": mib, "cc": part.cc if part and part.cc else 860})
+        cc = part.cc if part and part.cc else 860
+        link = min(part.pcie_gbs if part else 25, host.pcie_gbs) * _lanes(low) / 16
+        described.append({"name": f"CUDA{i}", "label": label, "free_mib": mib, "cc": cc, "pcie_gbs": link})
     return Machine.described(
         described, bool(described), sched_max_copies, cpu={"label": text[:80], **cpu}, commit_date=commit_date, name=name
     )
+
+
+def _lanes(low: str) -> int:
+    """Lanes of a PCIe slot, where the text tells of narrow ones: the widest of them, for that one is used most."""
+    found = re.search(r"pcie[^,;)]*?\bx(\d+)(?:[-/]x?(\d+))?", low)
+    lanes = max((int(n) for n in found.groups() if n), default=16) if found else 16
+    return min(16, max(1, lanes))
 
 
 def _number(pattern: str, text: str) -> float | None:

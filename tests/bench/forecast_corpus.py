@@ -20,6 +20,8 @@ from ikexplore.models.model import Tensor
 COMMITS = {"24c010b3": "2025-05-23", "14292913": "2025-05-27", "93209939": "2025-06-20", "5b677c3c": "2025-06-20",
            "144ee1c4": "2025-06-18", "1843ed22": "2025-06-19", "fb6a0d01": "2025-06-04", "ab7f694b": "2025-05-03",
            "056f0818": "2025-05-04"}  # fmt: skip
+#: a run posted in a pull request is of its build: when that became part of the engine
+PULLS = {409: "2025-05-12", 492: "2025-06-05", 494: "2025-06-05"}
 
 
 @dataclass(eq=False)
@@ -47,7 +49,8 @@ def box(system: str) -> str:
 
 def date_of(record: dict) -> str:
     said = (record.get("commit") or "") + (record.get("notes") or "")
-    return next((day for commit, day in COMMITS.items() if commit in said), record["date"][:10])
+    day = next((day for commit, day in COMMITS.items() if commit in said), record["date"][:10])
+    return max(day, PULLS.get(record["source"]["number"], ""))
 
 
 def machine_of(record: dict, logged: dict[str, str]) -> ikx.Machine:
