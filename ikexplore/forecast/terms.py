@@ -18,7 +18,7 @@ from . import kernels
 from .work import Work, evaluation, work
 
 NORM = 3.0  #: of terms that overlap: a roofline with a round corner
-CORE_READ = 12e9  #: bytes/s that one core reads
+COPY = 0.5  #: of the bytes that a core reads per second: what it copies, for pageable memory is staged by one core
 UNPACK = 8  #: columns' worth of products that unpacking a weight is counted as
 CPU_NODE, GPU_NODE = 6e-6, 4e-6  #: seconds to start a node on all threads, on a GPU
 EXPERT = 12e-6  #: seconds per expert of a product on a GPU
@@ -109,13 +109,15 @@ class Rates:
             many += (("cpu.numa", 1.0),)
             if self.mmap:
                 many += (("cpu.numa.mmap", 1.0),)
+        smt: Factors = ()
         if want > self.cpu.cores:
-            many += (("cpu.smt", math.log(min(2.0, want / self.cpu.cores))),)
+            smt = (("cpu.smt", math.log(min(2.0, want / self.cpu.cores))),)
+        many += smt
         self.many = many
         self.read: Factors = (
             ("cpu.read", 1.0), ("rig.cpu.read", 1.0), ("cpu.read.size", math.log(self.cpu.bandwidth / 1e11)), *many,
         )  # fmt: skip
-        self.compute: Factors = (("rig.cpu.rate", 1.0), ("cpu.threads", math.log(self.threads / 16)), *many)
+        self.compute: Factors = (("rig.cpu.rate", 1.0), ("cpu.threads", math.log(self.threads / 16)), *smt)
         self.flash = plan.placement.context.flash_attn
         self.cache_f16 = type_name(plan.placement.context.type_k) == "f16"
         self.mla = plan.placement.context.mla_attn
@@ -137,7 +139,7 @@ def _used_sockets(cpu: Speeds, numa: str, prefix: Iterable[str]) -> Speeds:
     ))  # fmt: skip
     if not one or cpu.sockets < 2:
         return cpu
-    return Speeds(cpu.cores // cpu.sockets, 1, cpu.ops_per_core, cpu.bandwidth / cpu.sockets)
+    return Speeds(cpu.cores // cpu.sockets, 1, cpu.ops_per_core, cpu.bandwidth / cpu.sockets, cpu.core_bandwidth)
 
 
 def count(r: Rates, w: Work) -> _Counted:
@@ -188,7 +190,7 @@ def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type:
     group = Group("CPU", what, kind)
     read = r.read + ((("cpu.read.packed", 1.0),) if c.endswith("packed") else ())
     add(group, p.nbytes[i] / r.cpu.bandwidth, *read, *((("cpu.read.mmap", 1.0),) if r.mmap else ()))
-    add(group, p.nbytes[i] / r.threads / CORE_READ, ("cpu.core", 1.0), *r.many)
+    add(group, p.nbytes[i] / r.threads / r.cpu.core_bandwidth, ("cpu.core", 1.0), *r.many)
     add(group, p.flops[i] / r.rate, (f"cpu.gemv.{c}", 1.0), *r.compute)
     add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
 
@@ -196,8 +198,9 @@ def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type:
 def _gpu(r: Rates, gpu: Gpu, name: str, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
     c, speed = kernels.gpu(kind), gpu.bandwidth_gbs * 1e9
     add(Group(name, what, "read"), p.nbytes[i] / speed, ("gpu.read", 1.0), ("rig.gpu.read", 1.0))
+    moe = (("gpu.gemm.experts", 1.0),) if p.expert[i] else ()
     if r.prompt:
-        add(Group(name, what, "multiply"), p.flops[i] / gpu.int8_tops / 1e12, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0))
+        add(Group(name, what, "multiply"), p.flops[i] / gpu.int8_tops / 1e12, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0), *moe)
         add(Group(name, what, "expert by expert"), p.experts[i] * EXPERT, (f"gpu.expert.{c}", 1.0), ("rig.gpu.node", 1.0))
         if c != "int8":
             add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
@@ -234,7 +237,10 @@ def _transfers(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
     cpu = len(r.gpus)
     for (to, pinned), (size, n) in w.weight_copies.items():
         link = r.gpus[to].pcie_gbs * 1e9 if to < cpu else r.link
-        add(Group("PCIe", "weights"), size / link, ("link.pinned" if pinned else "link.paged", 1.0), ("rig.link", 1.0))
+        group = Group("PCIe", "weights", "pinned" if pinned else "pageable")
+        add(group, size / link, ("link.pinned", 1.0), ("rig.link", 1.0))
+        if not pinned:
+            add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.link", 1.0))
         add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))
     for (a, b), (size, _) in w.copies.items():
         ends = [r.gpus[i].pcie_gbs for i in (a, b) if i < cpu]

@@ -17,7 +17,7 @@ class Device:
 
     The rest says how fast it is, None where nobody said (``parts`` then looks the label up): ``bandwidth_gbs`` of its
     memory, all sockets together; a CPU's ``sockets``, ``ghz`` with all cores busy and ``int8_per_cycle`` operations of
-    one core; a GPU's ``int8_tops`` and ``pcie_gbs``, one way.
+    one core, ``core_gbs`` that one core alone reads; a GPU's ``int8_tops`` and ``pcie_gbs``, one way.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Device:
     sockets: int | None = None
     ghz: float | None = None
     int8_per_cycle: float | None = None
+    core_gbs: float | None = None
     int8_tops: float | None = None
     pcie_gbs: float | None = None
 
@@ -45,7 +46,7 @@ class Device:
 
 
 _GPU_SPEEDS = ("bandwidth_gbs", "int8_tops", "pcie_gbs")
-_CPU_SPEEDS = ("bandwidth_gbs", "ghz", "int8_per_cycle")
+_CPU_SPEEDS = ("bandwidth_gbs", "ghz", "int8_per_cycle", "core_gbs")
 _GPU_KEYS = {"name", "free_mib", "total_mib", "cc", "label", *_GPU_SPEEDS}
 _CPU_KEYS = {"name", "label", "free_mib", "total_mib", "ram_mib", "cores", "threads", "features", "sockets", *_CPU_SPEEDS}
 

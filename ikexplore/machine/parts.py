@@ -11,7 +11,7 @@ FILE = Path(__file__).with_name("parts.toml")
 
 
 class Cpu(NamedTuple):
-    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels, MT/s, GB/s of a PCIe slot."""
+    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels, MT/s, GB/s of a PCIe slot, of one core."""
 
     cores: int
     ghz: float
@@ -19,6 +19,7 @@ class Cpu(NamedTuple):
     channels: int
     mts: int
     pcie_gbs: float
+    core_gbs: float
 
     @property
     def bandwidth_gbs(self) -> float:
@@ -37,7 +38,7 @@ class Gpu(NamedTuple):
 
 
 #: a label that nothing matches: an ordinary desktop, an ordinary card
-UNKNOWN_CPU = Cpu(8, 4.0, 80, 2, 4800, 25)
+UNKNOWN_CPU = Cpu(8, 4.0, 80, 2, 4800, 25, 20)
 UNKNOWN_GPU = Gpu(700, 250, 25, 24, 860)
 
 
@@ -66,6 +67,7 @@ class Speeds(NamedTuple):
     sockets: int
     ops_per_core: float
     bandwidth: float
+    core_bandwidth: float
 
 
 def cpu_speeds(cpu: Device) -> Speeds:
@@ -75,7 +77,7 @@ def cpu_speeds(cpu: Device) -> Speeds:
     cores = cpu.cores or part.cores * sockets
     ops = (cpu.ghz or part.ghz) * 1e9 * (cpu.int8_per_cycle or part.int8_per_cycle)
     bandwidth = cpu.bandwidth_gbs if cpu.bandwidth_gbs is not None else part.bandwidth_gbs * sockets
-    return Speeds(cores, sockets, ops, bandwidth * 1e9)
+    return Speeds(cores, sockets, ops, bandwidth * 1e9, (cpu.core_gbs or part.core_gbs) * 1e9)
 
 
 def gpu_speeds(gpu: Device) -> Gpu:

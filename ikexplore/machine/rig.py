@@ -17,7 +17,7 @@ free_mib = 24000
 cc = 860
 
 How fast the parts are comes from datasheets by their labels, or is said: cpu ``sockets``, ``bandwidth_gbs``, ``ghz``,
-``int8_per_cycle``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured runs have shown
+``int8_per_cycle``, ``core_gbs``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured runs have shown
 (see ``calibrate``): factor = [log of time over datasheet time, standard deviation of it].
 """
 
@@ -138,6 +138,7 @@ def text_of(machine: "Machine") -> str:
                 "bandwidth_gbs": cpu.bandwidth_gbs,
                 "ghz": cpu.ghz,
                 "int8_per_cycle": cpu.int8_per_cycle,
+                "core_gbs": cpu.core_gbs,
             }
         ),
     ]
