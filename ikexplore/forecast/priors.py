@@ -11,7 +11,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "cpu.unpack.iq": (0.0, 0.7), "cpu.unpack.onthefly": (1.0, 0.7), "cpu.unpack.trellis": (2.3, 0.5),
     "cpu.unpack.trellis-int": (1.0, 0.5), "cpu.attn1.q8": (0.0, 0.5),
     "cpu.gemv.trellis": (3.5, 0.4), "cpu.gemv.trellis-int": (3.0, 0.4), "cpu.gemv.iq": (1.9, 0.6), "cpu.gemv.iq-packed": (1.9, 0.6), "gpu.gemm.experts": (0.3, 0.3),
-    "gpu.read": (0.4, 0.3), "gpu.node": (0.0, 0.6), "gpu.other": (0.0, 0.8), "gpu.gemm.int8": (1.4, 0.5),
+    "gpu.read": (0.4, 0.3), "gpu.node": (0.0, 0.6), "gpu.node.ada": (-0.35, 0.2), "gpu.other": (0.0, 0.8), "gpu.gemm.int8": (1.4, 0.5),
     "gpu.gemm.packed": (1.8, 0.6), "gpu.gemm.trellis": (1.8, 0.6), "gpu.decode": (0.0, 0.6), "gpu.gemv.trellis": (0.0, 0.7),
     "gpu.expert.int8": (0.0, 0.6), "gpu.expert.packed": (0.3, 0.7), "gpu.expert.trellis": (0.3, 0.7),
     "gpu.attn.old": (0.4, 0.4), "gpu.attn1.old": (1.0, 0.6),
@@ -21,7 +21,7 @@ PRIORS: dict[str, tuple[float, float]] = {
 #: how far one rig, or one mix of types on it, is from the rest
 SPREADS: dict[str, tuple[float, float]] = {
     "rig.cpu.read": (0.0, 0.3), "rig.cpu.rate": (0.0, 0.25), "rig.gpu.read": (0.0, 0.3), "rig.gpu.rate": (0.0, 0.2),
-    "rig.gpu.node": (0.0, 0.2), "rig.link": (0.0, 0.35), "rig.split": (0.0, 0.3), "rig.peer": (0.0, 0.8),
+    "rig.gpu.node": (0.0, 0.25), "rig.link": (0.0, 0.35), "rig.split": (0.0, 0.3), "rig.peer": (0.0, 0.8),
     "mix.pp": (0.0, 0.12), "mix.tg": (0.0, 0.10),
 }  # fmt: skip
 

@@ -97,6 +97,7 @@ class Rates:
         self.prompt, self.date = prompt, plan.rules.date
         self.newer = plan.rules.newer
         self.gpus = [gpu_speeds(g) for g in plan.placement.gpus]
+        self.clock: list[Factors] = [(("gpu.node.ada", 1.0),) if g.cc >= 890 else () for g in self.gpus]
         self.link = self.gpus[0].pcie_gbs * 1e9 if self.gpus else 1.0
         self.names = [g.name for g in plan.placement.gpus] + ["CPU"]
         self.cpu = _used_sockets(cpu_speeds(machine.cpu), s.numa, s.prefix)
@@ -161,7 +162,7 @@ def count(r: Rates, w: Work) -> _Counted:
         else:
             speed = r.gpus[i].bandwidth_gbs * 1e9
             add(Group(name, "other ops"), w.other_bytes[i] / speed if r.prompt else 0.0, ("gpu.other", 1.0), ("rig.gpu.read", 1.0))
-            add(Group(name, "start of ops"), w.other_nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0))
+            add(Group(name, "start of ops"), w.other_nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[i])
     _transfers(r, w, add)
     return out
 
@@ -174,7 +175,7 @@ def _products(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
         if b == cpu:
             (_cpu_prompt if r.prompt else _cpu_token)(r, p, i, kind, what, add)
         else:
-            _gpu(r, r.gpus[b], r.names[b], p, i, kind, what, add)
+            _gpu(r, b, p, i, kind, what, add)
 
 
 def _cpu_prompt(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
@@ -195,7 +196,8 @@ def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type:
     add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
 
 
-def _gpu(r: Rates, gpu: Gpu, name: str, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+def _gpu(r: Rates, b: int, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+    gpu, name = r.gpus[b], r.names[b]
     c, speed = kernels.gpu(kind), gpu.bandwidth_gbs * 1e9
     add(Group(name, what, "read"), p.nbytes[i] / speed, ("gpu.read", 1.0), ("rig.gpu.read", 1.0))
     moe = (("gpu.gemm.experts", 1.0),) if p.expert[i] else ()
@@ -206,7 +208,7 @@ def _gpu(r: Rates, gpu: Gpu, name: str, p, i: int, kind: str, what: str, add) ->
             add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
     elif c == "trellis":
         add(Group(name, what, "decode"), p.nbytes[i] / speed, ("gpu.gemv.trellis", 1.0), ("rig.gpu.read", 1.0))
-    add(Group(name, "start of ops"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0))
+    add(Group(name, "start of ops"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[b])
 
 
 def _attention(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
