@@ -115,6 +115,10 @@ class Rates:
             smt = (("cpu.smt", math.log(min(2.0, want / self.cpu.cores))),)
         many += smt
         self.many = many
+        self.barrier: Factors = (("cpu.node", 1.0), ("cpu.node.threads", math.log(self.threads / 16)))
+        if self.cpu.sockets > 1:
+            self.barrier += (("cpu.node.numa", 1.0),)
+        self.windows: Factors = (("split.windows", 1.0),) if s.program.endswith(".exe") else ()
         self.read: Factors = (
             ("cpu.read", 1.0), ("rig.cpu.read", 1.0), ("cpu.read.size", math.log(self.cpu.bandwidth / 1e11)), *many,
         )  # fmt: skip
@@ -158,7 +162,7 @@ def count(r: Rates, w: Work) -> _Counted:
     for i, name in enumerate(r.names):
         if i == cpu:
             add(Group(name, "other ops"), w.other_bytes[i] / r.cpu.bandwidth if r.prompt else 0.0, ("cpu.other", 1.0), ("rig.cpu.read", 1.0))
-            add(Group(name, "start of ops"), w.other_nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+            add(Group(name, "start of ops"), w.other_nodes[i] * CPU_NODE, *r.barrier)
         else:
             speed = r.gpus[i].bandwidth_gbs * 1e9
             add(Group(name, "other ops"), w.other_bytes[i] / speed if r.prompt else 0.0, ("gpu.other", 1.0), ("rig.gpu.read", 1.0))
@@ -180,10 +184,10 @@ def _products(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
 
 def _cpu_prompt(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
     c = kernels.cpu_prompt(kind, r.date)
-    add(Group("CPU", what, "multiply"), p.flops[i] / r.rate, (f"cpu.gemm.{'trellis' if 'trellis' in c else c}", 1.0), *r.compute)
+    add(Group("CPU", what, "multiply"), p.flops[i] / r.rate, (f"cpu.gemm.{c}", 1.0), *r.compute)
     add(Group("CPU", what, "unpack"), 2 * p.weights[i] * UNPACK / r.rate, (f"cpu.unpack.{c}", 1.0), *r.compute)
     add(Group("CPU", what, "read"), p.nbytes[i] / r.cpu.bandwidth, *r.read)
-    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, *r.barrier)
 
 
 def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
@@ -193,7 +197,7 @@ def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type:
     add(group, p.nbytes[i] / r.cpu.bandwidth, *read, *((("cpu.read.mmap", 1.0),) if r.mmap else ()))
     add(group, p.nbytes[i] / r.threads / r.cpu.core_bandwidth, ("cpu.core", 1.0), *r.many)
     add(group, p.flops[i] / r.rate, (f"cpu.gemv.{c}", 1.0), *r.compute)
-    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, ("cpu.node", 1.0))
+    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, *r.barrier)
 
 
 def _gpu(r: Rates, b: int, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
@@ -243,13 +247,13 @@ def _transfers(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
         add(group, size / link, ("link.pinned", 1.0), ("rig.link", 1.0))
         if not pinned:
             add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.link", 1.0))
-        add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))
+        add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0), *r.windows)
     for (a, b), (size, _) in w.copies.items():
         ends = [r.gpus[i].pcie_gbs for i in (a, b) if i < cpu]
         if ends and r.prompt:
             add(Group("PCIe", "activations"), size / min(ends) / 1e9, ("link.act", 1.0), ("rig.link", 1.0))
     for (a, b), n in w.changes.items():
         if a < cpu and b < cpu:
-            add(Group("PCIe", "changes between GPUs"), n * PEER_CHANGE, ("peer", 1.0), ("rig.peer", 1.0))
+            add(Group("PCIe", "changes between GPUs"), n * PEER_CHANGE, ("peer", 1.0), ("rig.peer", 1.0), *r.windows)
         else:
-            add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))
+            add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0), *r.windows)

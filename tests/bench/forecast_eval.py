@@ -16,7 +16,6 @@ CLASSES = ("all", "cpu-only", "hybrid", "full-gpu", "cpu+gpu-offload-op")
 #: runs that the model of costs does not describe: kept out of the fit, listed with the reason
 ODD = {
     "d357-L1539": "CUDA+OpenBLAS build: the CPU decodes to f32 and calls BLAS",
-    "d491-L176": "six GPU layers packed for the CPU in the file",
     "i523-L226": "build with a regression of the IQ3_XXS kernel (PR 518)",
     "p386-L134": "model larger than RAM, read from disk",
     "p386-L156": "model larger than RAM, read from disk",
@@ -156,3 +155,22 @@ def report(ev: Evaluation) -> str:
                              f"band {100 * inside:.0f}% x/{np.exp(width):.2f}")  # fmt: skip
         lines.append(f"{kind} any   {say(ev.any_errors(kind))}")
     return "\n".join(lines)
+
+
+def wrong_pairs(ev: Evaluation, method: str, kind: str, effect: float = 0.10) -> list[str]:
+    """The pairs whose direction was not told, for people."""
+    by: dict[tuple, list[int]] = defaultdict(list)
+    for i in ev.forecast[method]:
+        p = ev.points[i]
+        if p.first and p.kind == kind:
+            by[ev.run_of[id(p)].record["system"], p.mix].append(i)
+    lines = []
+    for (system, mix), group in by.items():
+        for x, a in enumerate(group):
+            for b in group[:x]:
+                pa, pb = ev.points[a], ev.points[b]
+                seen, said = np.log(pa.rate / pb.rate), np.log(ev.forecast[method][a] / ev.forecast[method][b])
+                if abs(seen) >= np.log(1 + effect) and ev._command(pa) != ev._command(pb):
+                    if np.sign(said) != np.sign(seen) or abs(said) <= 0.01:
+                        lines.append(f"{system} {mix[:30]}: {pa.run}/{pb.run} seen {np.exp(seen):.2f} said {np.exp(said):.2f}")
+    return lines
