@@ -106,14 +106,15 @@ class Rates:
         self.rate = self.threads * self.cpu.ops_per_core
         self.mmap = plan.placement.use_mmap
         many: Factors = ()
+        numa: Factors = ()
         if self.cpu.sockets > 1:
-            many += (("cpu.numa", 1.0),)
-            if self.mmap:
-                many += (("cpu.numa.mmap", 1.0),)
+            mapped: Factors = (("cpu.numa.mmap", 1.0),) if self.mmap else ()
+            many += (("cpu.numa", 1.0), *mapped)
+            numa += (("cpu.numa.compute", 1.0), *mapped)
         smt: Factors = ()
         if want > self.cpu.cores:
-            smt = (("cpu.smt", math.log(min(2.0, want / self.cpu.cores))),)
-        many += smt
+            double = math.log(min(2.0, want / self.cpu.cores))
+            smt, many = (("cpu.smt.compute", double),), (*many, ("cpu.smt", double))
         self.many = many
         self.barrier: Factors = (("cpu.node", 1.0), ("cpu.node.threads", math.log(self.threads / 16)))
         if self.cpu.sockets > 1:
@@ -122,7 +123,7 @@ class Rates:
         self.read: Factors = (
             ("cpu.read", 1.0), ("rig.cpu.read", 1.0), ("cpu.read.size", math.log(self.cpu.bandwidth / 1e11)), *many,
         )  # fmt: skip
-        self.compute: Factors = (("rig.cpu.rate", 1.0), ("cpu.threads", math.log(self.threads / 16)), *smt)
+        self.compute: Factors = (("rig.cpu.rate", 1.0), ("cpu.threads", math.log(self.threads / 16)), *smt, *numa)
         self.flash = plan.placement.context.flash_attn
         self.cache_f16 = type_name(plan.placement.context.type_k) == "f16"
         self.mla = plan.placement.context.mla_attn
