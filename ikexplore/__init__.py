@@ -13,6 +13,7 @@ _HOME = {
     "open": "models.model", "Model": "models.model",
     "Settings": "settings",
     "Machine": "machine",
+    "calibrate": "forecast", "forecast": "forecast", "Forecast": "forecast",
     "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",

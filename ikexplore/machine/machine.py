@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import IkexploreError
 from .device import Device, described_cpu, described_gpu
+from .learned import Learned
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Machine:
     ``cuda_build``: the engine was built with CUDA (host weights are then pinned, "CUDA_Host"). ``sched_max_copies``:
     GGML_SCHED_MAX_COPIES. ``commit`` and ``commit_date`` ("2025-06-18") say whose rules hold where they changed
     within a profile; None: those of the profile's own commit. ``simulated`` GPUs are described, not present. ``learned``: what
-    measured runs showed, (factor, log, standard deviation); see ``ikexplore.forecast``.
+    measured runs showed; see ``ikx.calibrate``.
     """
 
     cpu: Device
@@ -28,7 +29,7 @@ class Machine:
     commit: str | None = None
     commit_date: str | None = None
     name: str = ""
-    learned: tuple[tuple[str, float, float], ...] = ()
+    learned: Learned | None = None
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

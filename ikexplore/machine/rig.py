@@ -18,7 +18,7 @@ cc = 860
 
 How fast the parts are comes from datasheets by their labels, or is said: cpu ``sockets``, ``bandwidth_gbs``, ``ghz``,
 ``int8_per_cycle``, ``core_gbs``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured runs have shown
-(see ``calibrate``): factor = [log of time over datasheet time, standard deviation of it].
+(see ``Learned``); ``ikx.calibrate`` writes it.
 """
 
 import json
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import IkexploreError
+from .learned import learned_of, lines_of
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -69,21 +70,9 @@ def load(path: str | Path) -> "Machine":
             raise IkexploreError(f"[build] {strange[0]!r} is not known; the keys are {', '.join(_BUILD)}")
         options = {_BUILD[key]: value for key, value in build.items()}
         machine = Machine.described(gpus, cpu=table.get("cpu", {}), name=str(table.get("name", "")), **options)
-        return replace(machine, learned=_learned(table.get("learned", {})))
+        return replace(machine, learned=learned_of(table.get("learned")))
     except IkexploreError as error:
         raise IkexploreError(f"{path}: {error}") from None
-
-
-def _learned(table: Any) -> tuple[tuple[str, float, float], ...]:
-    if not isinstance(table, dict):
-        raise IkexploreError("[learned] is a table of factor = [log, standard deviation]")
-    rows = []
-    for key, value in table.items():
-        numbers = isinstance(value, list) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
-        if not numbers or not (abs(value[0]) < 20 and 0 < value[1] < 20):
-            raise IkexploreError(f"[learned] {key} = {value!r}; write [log of the factor, its standard deviation]")
-        rows.append((str(key), float(value[0]), float(value[1])))
-    return tuple(sorted(rows))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -159,9 +148,8 @@ def text_of(machine: "Machine") -> str:
                 }
             ),
         ]
-    if machine.learned:
-        lines += ["", "[learned]"]
-        lines += [f"{json.dumps(name)} = [{mean:.4f}, {sd:.4f}]" for name, mean, sd in machine.learned]
+    if machine.learned is not None:
+        lines += lines_of(machine.learned)
     return "\n".join(lines) + "\n"
 
 

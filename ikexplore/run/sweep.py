@@ -35,6 +35,7 @@ class Sweep:
     model: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
+    source: Any = field(default=None, repr=False, compare=False)  #: the Model that ran
     repacked: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def to_markdown(self) -> str:
@@ -151,7 +152,7 @@ class _Run:
 
     def run(self) -> Sweep:
         self.report("load", 0, 1, self.model.name)
-        result = Sweep(self.settings, model=self.model.name)
+        result = Sweep(self.settings, model=self.model.name, source=self.model)
         watcher = None
         try:
             with Session(self.model, self.settings, self._heard) as session:

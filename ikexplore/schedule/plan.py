@@ -1,9 +1,10 @@
 """``plan``: from model, settings and machine to everything that the reference would log, and to who computes what."""
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from ..graph.graph import Graph
@@ -182,6 +183,10 @@ class Plan:
     def fits(self) -> bool:
         """Whether every device whose size is known holds what it must. Mapped weights count as if they were read."""
         return not any(device.over_mib for device in self.devices)
+
+    def forecast(self, n_kv: "int | Iterable[int] | None" = None) -> Any:
+        """PP and TG against context, computed: see ``ikexplore.forecast.forecast``, the room above this one."""
+        return import_module("ikexplore.forecast").forecast(self, n_kv)
 
     # --- words ----------------------------------------------------------------------------------------------------
 

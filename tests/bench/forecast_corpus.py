@@ -6,14 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from forecast_headers import model_of
 
 import ikexplore as ikx
 from ikexplore.errors import IkexploreError
-from ikexplore.forecast.fit import Point, point
-from ikexplore.forecast.priors import NOISE
-from ikexplore.forecast.terms import terms
+from ikexplore.forecast.fit import Point
+from ikexplore.forecast.forecast import Forecast
 from ikexplore.models.model import Tensor
 
 #: days of the builds that posts name
@@ -121,28 +119,12 @@ def _repacked(model: ikx.Model, settings: ikx.Settings, machine: ikx.Machine) ->
 
 def points_of(run: Run) -> list[Point]:
     """Points of the first, the middle and the last row."""
-    rows, found, known = run.record["rows"], [], {}
-    picked = sorted({0, len(rows) // 2, len(rows) - 1})
-    ub = min(run.plan.settings.n_ubatch, run.plan.settings.n_batch)
+    rows = run.record["rows"]
+    picked = [rows[i] for i in sorted({0, len(rows) // 2, len(rows) - 1})]
+    if run.record["program"] == "server":  # a server generates after its prompt
+        picked = [{**row, "tg": row["tg"] + 2 * row["pp"]} for row in picked]
     mix = re.sub(r"[ (-]*(000|\(repacked|custom).*|\.gguf", "", run.record["model"]["name"] or "")
-    for i in picked:
-        row = rows[i]
-        for kind in ("pp", "tg"):
-            if not row.get("s_" + kind):
-                continue
-            tokens = row["pp"] if kind == "pp" else 1
-            times = max(1, -(-tokens // ub))
-            n = -(-tokens // times)
-            if (kind, n) not in known:
-                known[kind, n] = terms(run.plan, n)
-            n_kv = row["n_kv"] + (tokens - n) / 2 if kind == "pp" else row["n_kv"] + row["tg"] / 2
-            if kind == "tg" and run.record["program"] == "server":
-                n_kv += row["pp"]
-            found.append(
-                point(known[kind, n], n_kv, kind, tokens=tokens, times=times, seconds=tokens / row["s_" + kind], run=run.id,
-                      rig=run.rig, mix=mix, weight=1 / NOISE[kind] / np.sqrt(len(picked)), first=i == 0)
-            )  # fmt: skip
-    return found
+    return Forecast(run.plan, (), [{}]).points(measured=picked, run=run.id, rig=run.rig, mix=mix)
 
 
 def load(path: Path, progress: bool = False) -> tuple[list[Run], list[tuple[str, str]]]:

@@ -1,0 +1,9 @@
+"""How fast a plan would run on a rig that need not be present: rates with a band, where the time goes, what to measure."""
+
+from .calibrate import calibrate
+from .design import choose
+from .forecast import Forecast, Where, forecast
+from .next import NextRun, next_runs
+
+
+__all__ = ["Forecast", "NextRun", "Where", "calibrate", "choose", "forecast", "next_runs"]
