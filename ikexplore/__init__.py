@@ -13,7 +13,7 @@ _HOME = {
     "open": "models.model", "Model": "models.model",
     "Settings": "settings",
     "Machine": "machine",
-    "calibrate": "forecast", "forecast": "forecast", "Forecast": "forecast",
+    "calibrate": "forecast", "Forecast": "forecast",
     "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
@@ -21,7 +21,7 @@ _HOME = {
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",
 }
-_ROOMS = ("demo", "plots", "errors", "logs")
+_ROOMS = ("demo", "forecast", "plots", "errors", "logs")
 __all__ = sorted([*_HOME, *_ROOMS])
 
 

@@ -2,8 +2,9 @@
 
 from .calibrate import calibrate
 from .design import choose
-from .forecast import Forecast, Where, forecast
+from .prices import Prices, prices
+from .rates import Forecast, Where, forecast
 from .next import NextRun, next_runs
 
 
-__all__ = ["Forecast", "NextRun", "Where", "calibrate", "choose", "forecast", "next_runs"]
+__all__ = ["Forecast", "NextRun", "Prices", "Where", "calibrate", "choose", "forecast", "next_runs", "prices"]

@@ -12,7 +12,7 @@ from ..models import Model
 from ..schedule.plan import Plan, plan
 from ..settings import Settings
 from .fit import Point, PriorOf, estimate
-from .forecast import Forecast
+from .rates import Forecast
 from .known import fitted, short
 from .priors import PRIORS, SPREADS
 

@@ -9,7 +9,7 @@ from ..errors import IkexploreError
 from ..schedule.plan import Plan
 from .design import choose, doubts, left
 from .fit import Point, PriorOf
-from .forecast import BAND, Forecast
+from .rates import BAND, Forecast
 from .known import prior_of
 
 

@@ -5,17 +5,17 @@ overlap and are joined by a 3-norm; groups add up. See docs/forecast.md for what
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..graph.types import type_name
 from ..machine import Machine
-from ..machine.parts import Gpu, Speeds, cpu_speeds, gpu_speeds
+from ..machine.parts import Speeds, cpu_speeds, gpu_speeds
 from ..schedule.plan import Plan
 from . import kernels
-from .work import Work, evaluation, work
+from .work import Products, Work, evaluation, work
 
 NORM = 3.0  #: of terms that overlap: a roofline with a round corner
 COPY = 0.5  #: of the bytes that a core reads per second: what it copies, for pageable memory is staged by one core
@@ -25,6 +25,7 @@ EXPERT = 12e-6  #: seconds per expert of a product on a GPU
 HOST_CHANGE, PEER_CHANGE = 25e-6, 80e-6  #: seconds to go on on another device
 
 Factors = tuple[tuple[str, float], ...]
+Add = Callable[..., None]  #: (group, seconds, *factors, half=)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,6 @@ class Rates:
         self.newer = plan.rules.newer
         self.gpus = [gpu_speeds(g) for g in plan.placement.gpus]
         self.clock: list[Factors] = [(("gpu.node.ada", 1.0),) if g.cc >= 890 else () for g in self.gpus]
-        self.link = self.gpus[0].pcie_gbs * 1e9 if self.gpus else 1.0
         self.names = [g.name for g in plan.placement.gpus] + ["CPU"]
         self.cpu = _used_sockets(cpu_speeds(machine.cpu), s.numa, s.prefix)
         asked = s.n_threads_batch if prompt and s.n_threads_batch else s.n_threads
@@ -119,7 +119,7 @@ class Rates:
         self.barrier: Factors = (("cpu.node", 1.0), ("cpu.node.threads", math.log(self.threads / 16)))
         if self.cpu.sockets > 1:
             self.barrier += (("cpu.node.numa", 1.0),)
-        self.windows: Factors = (("split.windows", 1.0),) if s.program.endswith(".exe") else ()
+        self.windows: Factors = (("split.windows", 1.0),) if (s.program or "").endswith(".exe") else ()
         self.read: Factors = (
             ("cpu.read", 1.0), ("rig.cpu.read", 1.0), ("cpu.read.size", math.log(self.cpu.bandwidth / 1e11)), *many,
         )  # fmt: skip
@@ -157,7 +157,8 @@ def count(r: Rates, w: Work) -> _Counted:
             key = (group, tuple(factors), half)
             out[key] = out.get(key, 0.0) + seconds
 
-    _products(r, w, add)
+    for i in range(len(w.products)):
+        product_seconds(r, int(w.products.backend[i]), w.products, i, type_name(int(w.products.type_id[i])), add)
     _attention(r, w, add)
     cpu = len(r.gpus)
     for i, name in enumerate(r.names):
@@ -172,36 +173,36 @@ def count(r: Rates, w: Work) -> _Counted:
     return out
 
 
-def _products(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
-    p, cpu = w.products, len(r.gpus)
-    for i in range(len(p.flops)):
-        b, kind = int(p.backend[i]), type_name(int(p.type_id[i]))
-        what = "experts" if p.expert[i] else "weights"
-        if b == cpu:
-            (_cpu_prompt if r.prompt else _cpu_token)(r, p, i, kind, what, add)
-        else:
-            _gpu(r, b, p, i, kind, what, add)
+def product_seconds(r: Rates, backend: int, p: Products, i: int, kind: str, add: Add) -> None:
+    """Terms of row ``i`` of products, on a backend, with weights of type ``kind``."""
+    what = "experts" if p.expert[i] else "weights"
+    if backend < len(r.gpus):
+        _gpu(r, backend, p, i, kind, what, add)
+    elif r.prompt:
+        _cpu_prompt(r, p, i, kind, what, add)
+    else:
+        _cpu_token(r, p, i, kind, what, add)
 
 
-def _cpu_prompt(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+def _cpu_prompt(r: Rates, p: Products, i: int, kind: str, what: str, add: Add) -> None:
     c = kernels.cpu_prompt(kind, r.date)
     add(Group("CPU", what, "multiply"), p.flops[i] / r.rate, (f"cpu.gemm.{c}", 1.0), *r.compute)
     add(Group("CPU", what, "unpack"), 2 * p.weights[i] * UNPACK / r.rate, (f"cpu.unpack.{c}", 1.0), *r.compute)
     add(Group("CPU", what, "read"), p.nbytes[i] / r.cpu.bandwidth, *r.read)
-    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, *r.barrier)
+    add(Group("CPU", "start of ops", "products"), p.nodes[i] * CPU_NODE, *r.barrier)
 
 
-def _cpu_token(r: Rates, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+def _cpu_token(r: Rates, p: Products, i: int, kind: str, what: str, add: Add) -> None:
     c = kernels.cpu_token(kind, r.date)
     group = Group("CPU", what, kind)
     read = r.read + ((("cpu.read.packed", 1.0),) if c.endswith("packed") else ())
     add(group, p.nbytes[i] / r.cpu.bandwidth, *read, *((("cpu.read.mmap", 1.0),) if r.mmap else ()))
     add(group, p.nbytes[i] / r.threads / r.cpu.core_bandwidth, ("cpu.core", 1.0), *r.many)
     add(group, p.flops[i] / r.rate, (f"cpu.gemv.{c}", 1.0), *r.compute)
-    add(Group("CPU", "start of ops"), p.nodes[i] * CPU_NODE, *r.barrier)
+    add(Group("CPU", "start of ops", "products"), p.nodes[i] * CPU_NODE, *r.barrier)
 
 
-def _gpu(r: Rates, b: int, p, i: int, kind: str, what: str, add) -> None:  # type: ignore[no-untyped-def]
+def _gpu(r: Rates, b: int, p: Products, i: int, kind: str, what: str, add: Add) -> None:
     gpu, name = r.gpus[b], r.names[b]
     c, speed = kernels.gpu(kind), gpu.bandwidth_gbs * 1e9
     add(Group(name, what, "read"), p.nbytes[i] / speed, ("gpu.read", 1.0), ("rig.gpu.read", 1.0))
@@ -213,10 +214,10 @@ def _gpu(r: Rates, b: int, p, i: int, kind: str, what: str, add) -> None:  # typ
             add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
     elif c == "trellis":
         add(Group(name, what, "decode"), p.nbytes[i] / speed, ("gpu.gemv.trellis", 1.0), ("rig.gpu.read", 1.0))
-    add(Group(name, "start of ops"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[b])
+    add(Group(name, "start of ops", "products"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[b])
 
 
-def _attention(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
+def _attention(r: Rates, w: Work, add: Add) -> None:
     a, cpu = w.attention, len(r.gpus)
     for i, kind in enumerate(a.kind):
         b = int(a.backend[i])
@@ -240,14 +241,18 @@ def _attention(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
                     add(Group(group.device, "attention", "multiply"), a.flops[i] / gpu.int8_tops / 5e11, ("gpu.attn1.compute", 1.0), ("rig.gpu.rate", 1.0), half=True)
 
 
-def _transfers(r: Rates, w: Work, add) -> None:  # type: ignore[no-untyped-def]
+def fetch_seconds(r: Rates, gpu: int, size: float, pinned: bool, add: Add) -> None:
+    """Terms of a copy of weights between RAM and a GPU; one core stages what is pageable."""
+    group = Group("PCIe", "weights", "pinned" if pinned else "pageable")
+    add(group, size / r.gpus[gpu].pcie_gbs / 1e9, ("link.pinned", 1.0), ("rig.link", 1.0))
+    if not pinned:
+        add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.link", 1.0))
+
+
+def _transfers(r: Rates, w: Work, add: Add) -> None:
     cpu = len(r.gpus)
     for (to, pinned), (size, n) in w.weight_copies.items():
-        link = r.gpus[to].pcie_gbs * 1e9 if to < cpu else r.link
-        group = Group("PCIe", "weights", "pinned" if pinned else "pageable")
-        add(group, size / link, ("link.pinned", 1.0), ("rig.link", 1.0))
-        if not pinned:
-            add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.link", 1.0))
+        fetch_seconds(r, to if to < cpu else 0, size, pinned, add)
         add(Group("PCIe", "changes of device"), n * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0), *r.windows)
     for (a, b), (size, _) in w.copies.items():
         ends = [r.gpus[i].pcie_gbs for i in (a, b) if i < cpu]

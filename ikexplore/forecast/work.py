@@ -18,10 +18,10 @@ _TWO = ("MOE_FUSED_UP_GATE", "FUSED_UP_GATE")
 
 @dataclass(frozen=True)
 class Products:
-    """Products with weights, one row per (backend, type, experts, expands the cache); sums over their nodes.
+    """Products with weights, one row per weight of a node, or summed by (backend, type, experts, home).
 
-    ``flops`` 2 x multiplications; ``weights`` numbers of weights and ``nbytes`` their bytes as far as they are touched,
-    the expected share of experts included; ``all_bytes`` without that share; ``experts`` touched; ``nodes`` operations.
+    ``flops`` 2 x multiplications; ``weights`` numbers of weights and ``nbytes`` their bytes as far as they are touched:
+    of experts, the share that so many tokens should touch; ``experts`` touched; ``nodes`` operations.
     """
 
     backend: np.ndarray
@@ -33,6 +33,18 @@ class Products:
     nbytes: np.ndarray
     experts: np.ndarray
     nodes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.flops)
+
+    def summed(self) -> "Products":
+        """Sums over rows of one backend, type, kind and home."""
+        key = ((self.backend * 1024 + self.type_id) * 2 + self.expert) * 64 + self.home + 1
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        same = (getattr(self, name)[first] for name in ("backend", "type_id", "expert", "home"))
+        sums = (np.bincount(inverse, getattr(self, name), len(first)) for name in
+                ("flops", "weights", "nbytes", "experts", "nodes"))  # fmt: skip
+        return Products(*same, *sums)
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def work(plan: Plan, n_tokens: int, n_kv: int, scheduled: Schedule | None = None
     return Work(
         n_tokens,
         n_kv,
-        _products(s, rows[weight], backend[weight]),
+        node_products(s)[2].summed(),
         _attention(g, rows[flash], backend[flash], rows[inner], backend[inner]),
         np.bincount(backend[rest], _moved(g, rows[rest]), n),
         np.bincount(backend[~weight], minlength=n).astype(float),
@@ -100,42 +112,49 @@ def _row_bytes(kind: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return ROW_META[kind] + columns * BLOCK_BYTES[kind] / BLOCK[kind]
 
 
-def _products(s: Schedule, rows: np.ndarray, backend: np.ndarray) -> Products:
+def node_products(s: Schedule) -> tuple[np.ndarray, np.ndarray, Products]:
+    """(graph row, graph row of the weight, its share of the work) of every weight that a product reads.
+
+    Nodes that multiply two weights (up and gate) give two rows, each with half of the node's work.
+    """
     g = s.graph
-    op, w = g.op_id[rows], g.srcs[rows, 0]
-    expert = np.isin(op, [OP[o] for o in _EXPERTS])
-    twice = np.where(np.isin(op, [OP[o] for o in _TWO]), 2.0, 1.0)
+    rows = np.arange(g.n_leafs, len(g))
+    rows = rows[np.isin(g.op_id[rows], [OP[op] for op in _PRODUCTS]) & ~g.is_view_op[rows]]
+    rows = rows[s.of_weight[g.srcs[rows, 0]]]
+    gate = np.where(np.isin(g.op_id[rows], [OP[o] for o in _TWO]), g.srcs[rows, 1], -1)
+    merged = np.where(np.isin(g.op_id[rows], [OP[o] for o in _TWO]) & (gate < 0), 2.0, 1.0)  # both in one tensor
+    every = np.concatenate([rows, rows[gate >= 0]])
+    weight = np.concatenate([g.srcs[rows, 0], gate[gate >= 0]])
+    return every, weight, _shares(s, every, weight, np.concatenate([merged, np.ones((gate >= 0).sum())]))
+
+
+def _shares(s: Schedule, rows: np.ndarray, w: np.ndarray, times: np.ndarray) -> Products:
+    g = s.graph
+    op = g.op_id[rows]
     ne, kind = g.ne[w].astype(float), g.type_id[w]
-    elements = ne.prod(axis=1)
     size = _row_bytes(kind, g.ne[w, 0]) * ne[:, 1] * ne[:, 2] * ne[:, 3]
     share, touched = np.ones(len(rows)), np.zeros(len(rows))
     for name, at in (("MUL_MAT_ID", 2), ("MOE_FUSED_UP_GATE", 3)):
         i = np.flatnonzero(op == OP[name])
-        used, tokens = g.ne[g.srcs[rows[i], at], 0], g.ne[rows[i], 2]
-        total = ne[i, 2]
-        share[i] = 1.0 - (1.0 - used / total) ** tokens  # expected share of experts that a ubatch touches
-        touched[i] = share[i] * total * twice[i]
-    flops = 2.0 * ne[:, 0] * g.ne[rows].astype(float).prod(axis=1) * twice
-    root = np.where(g.view_src[w] >= 0, g.view_src[w], w)
-    home = s.held[root].astype(np.int64)
-    key = ((backend * 1024 + kind) * 2 + expert) * 64 + home + 1
-    kinds, inverse = np.unique(key, return_inverse=True)
-    n = len(kinds)
-
-    def total_of(x: np.ndarray) -> np.ndarray:
-        return np.bincount(inverse, x, n)
-
+        used, tokens, total = g.ne[g.srcs[rows[i], at], 0], g.ne[rows[i], 2], ne[i, 2]
+        share[i] = 1.0 - (1.0 - np.minimum(1.0, used / total)) ** tokens  # expected share that a micro-batch touches
+        touched[i] = share[i] * total
     return Products(
-        kinds // (64 * 2 * 1024),
-        kinds // (64 * 2) % 1024,
-        (kinds // 64 % 2).astype(bool),
-        kinds % 64 - 1,
-        total_of(flops),
-        total_of(elements * share * twice),
-        total_of(size * share * twice),
-        total_of(touched),
-        total_of(twice),
+        s.at.backend[rows].astype(np.int64),
+        kind.astype(np.int64),
+        np.isin(op, [OP[o] for o in _EXPERTS]),
+        s.held[root_of(g, w)].astype(np.int64),
+        2.0 * ne[:, 0] * g.ne[rows].astype(float).prod(axis=1) * times,
+        ne.prod(axis=1) * share,
+        size * share,
+        touched,
+        np.ones(len(rows)),
     )
+
+
+def root_of(g: Graph, rows: np.ndarray) -> np.ndarray:
+    """The tensors whose memory rows look into."""
+    return np.where(g.view_src[rows] >= 0, g.view_src[rows], rows)
 
 
 def _attention(g: Graph, flash: np.ndarray, at: np.ndarray, inner: np.ndarray, inner_at: np.ndarray) -> Attention:
@@ -178,7 +197,7 @@ def _copies(plan: Plan, s: Schedule) -> tuple[dict, dict]:
     g, cut, p = s.graph, s.cut, plan.placement
     weights: dict[tuple[int, bool], tuple[float, int]] = {}
     acts: dict[tuple[int, int], tuple[float, int]] = {}
-    root = np.where(g.view_src[cut.source] >= 0, g.view_src[cut.source], cut.source)
+    root = root_of(g, cut.source)
     is_weight = s.of_weight[cut.source]
     pinned = np.zeros(len(root), bool)
     tensor = g.tensor[root]

@@ -185,7 +185,7 @@ class Plan:
         return not any(device.over_mib for device in self.devices)
 
     def forecast(self, n_kv: "int | Iterable[int] | None" = None) -> Any:
-        """PP and TG against context, computed: see ``ikexplore.forecast.forecast``, the room above this one."""
+        """PP and TG against context, computed: see ``ikexplore.forecast``, the room above this one."""
         return import_module("ikexplore.forecast").forecast(self, n_kv)
 
     # --- words ----------------------------------------------------------------------------------------------------

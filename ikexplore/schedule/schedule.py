@@ -191,7 +191,7 @@ def schedule(graph: Graph, placed: Placement, rules: Rules, policy: tuple[tuple[
             by_cc[gpu.cc] = supports(graph, rules, gpu.cc)
         able[:, i] = by_cc[gpu.cc]
     wanted = wants(graph, rules)
-    at = assign(graph, held, weight, able, wanted & _allowed(policy)[graph.op_id], n_gpu + 1)
+    at = assign(graph, held, weight, able, wanted & allowed(policy)[graph.op_id], n_gpu + 1)
     if (graph.op_id == OP["REDUCE"]).any():
         _check_parts(graph, at, able)
     cut = split(graph, at, held, weight, rules.max_inputs, n_gpu + 1)
@@ -231,7 +231,7 @@ def _held(graph: Graph, placed: Placement) -> tuple[np.ndarray, np.ndarray]:
     return held, weight
 
 
-def _allowed(policy: tuple[tuple[str, bool], ...]) -> np.ndarray:
+def allowed(policy: tuple[tuple[str, bool], ...]) -> np.ndarray:
     """bool by op number: the op may be offloaded. All may, until the policy says otherwise."""
     allowed = np.ones(len(OP), bool)
     for op, on in policy:

@@ -11,7 +11,7 @@ from forecast_headers import model_of
 import ikexplore as ikx
 from ikexplore.errors import IkexploreError
 from ikexplore.forecast.fit import Point
-from ikexplore.forecast.forecast import Forecast
+from ikexplore.forecast.rates import Forecast
 from ikexplore.models.model import Tensor
 
 #: days of the builds that posts name

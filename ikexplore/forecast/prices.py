@@ -1,0 +1,160 @@
+"""``Prices``: seconds of every weight on every device, as arrays; placements are then priced by sums, without a plan.
+
+For searches: one ``Prices`` per model, machine and settings other than ``-ot``; thousands of placements a second.
+What a placement changes besides (where attention runs, copies of activations) is in ``rest`` as the plan has it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..graph.types import type_name
+from ..placement.repack import repacked_types
+from ..schedule.plan import Plan
+from ..schedule.schedule import Schedule, allowed
+from .fit import System, point
+from .known import prior_of
+from .rates import Forecast, mix_of
+from .terms import HOST_CHANGE, Group, Rates, Terms, fetch_seconds, product_seconds
+from .work import root_of, evaluation, node_products
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Rows are weights that products read, columns devices: the GPUs in order, the CPU last. Seconds at the means.
+
+    ``pp`` of a full micro-batch, ``tg`` of one token, if that weight lives there (one in RAM is fetched by a GPU where
+    the rules and -op say so); ``fetched`` says which are. ``rest_pp`` and ``rest_tg``: all that is not a product with a
+    weight. ``change_pp``, ``change_tg``: seconds of going to another device and back once.
+    """
+
+    plan: Plan
+    names: tuple[str, ...]
+    layer: np.ndarray
+    nbytes: np.ndarray
+    devices: tuple[str, ...]
+    at: np.ndarray  #: the column where the plan has each weight
+    pp: np.ndarray
+    tg: np.ndarray
+    fetched: np.ndarray
+    rest_pp: float
+    rest_tg: float
+    change_pp: float
+    change_tg: float
+
+    def seconds(self, place: np.ndarray, changes: int | np.ndarray = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds of a micro-batch and of a token for placements ``place`` int [..., weights] (numbers of columns).
+
+        ``changes``: how much oftener the work changes devices than in the plan.
+        """
+        rows = np.arange(len(self.names))
+        pp = self.pp[rows, place].sum(axis=-1) + self.rest_pp + changes * self.change_pp
+        return pp, self.tg[rows, place].sum(axis=-1) + self.rest_tg + changes * self.change_tg
+
+    def rates(self, place: np.ndarray, changes: int | np.ndarray = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens/s of prompt and generation, as ``seconds``."""
+        pp, tg = self.seconds(place, changes)
+        return self.plan.n_tokens / pp, 1.0 / tg
+
+
+def prices(plan: Plan, n_kv: int = 0) -> Prices:
+    """Prices for the plan's model, machine and settings with ``n_kv`` tokens cached; its -ot only says what ``at`` is."""
+    at = Forecast(plan, (), [{}])
+    tables, rest = {}, {}
+    for kind, n in (("pp", plan.n_tokens), ("tg", 1)):
+        scheduled = evaluation(plan, n, -(-(n + n_kv) // 256) * 256)
+        tables[kind] = _table(plan, scheduled, kind == "pp")
+        rest[kind] = _rest(plan, at.terms(n), n_kv, kind)
+    names, layer, nbytes, place, pp, fetched = tables["pp"]
+    tg = tables["tg"][4]
+    if tables["tg"][0] != names:  # the two graphs read the same weights, but in an order of their own
+        index = {name: i for i, name in enumerate(tables["tg"][0])}
+        tg = np.array([tg[index[n]] if n in index else np.zeros(tg.shape[1]) for n in names])
+    change = {kind: _change(plan, kind) for kind in ("pp", "tg")}
+    devices = (*(g.name for g in plan.placement.gpus), "CPU")
+    return Prices(plan, names, layer, nbytes, devices, place, pp, tg, fetched, rest["pp"], rest["tg"], change["pp"], change["tg"])
+
+
+def _value(plan: Plan, found: Terms, n_kv: float, kind: str) -> np.ndarray:
+    """Seconds per group of terms at the means of what is known."""
+    p = point(found, n_kv, kind, tokens=found.n_tokens, mix=mix_of(plan))
+    system, prior = System([p]), prior_of(plan.machine)
+    return system.groups(np.array([prior(n)[0] for n in system.names]))[0]
+
+
+def _rest(plan: Plan, found: Terms, n_kv: int, kind: str) -> float:
+    seconds = _value(plan, found, n_kv, kind)
+    priced = ("weights", "experts")
+    return float(sum(s for g, s in zip(found.groups, seconds) if g.cause not in priced and g.part != "products"))
+
+
+def _change(plan: Plan, kind: str) -> float:
+    if not plan.placement.gpus:
+        return 0.0
+    cells = _Cells(2 if kind == "pp" else 1)
+    cells.add(0, Group("PCIe", "changes of device"), 2 * HOST_CHANGE, ("split", 1.0), ("rig.split", 1.0))
+    return float(_value(plan, cells.terms, 0, kind).sum())
+
+
+class _Cells:
+    """Terms of many cells (a weight on a device) at once."""
+
+    def __init__(self, n_tokens: int):
+        self.terms, self.cell = Terms(n_tokens), []  # type: ignore[var-annotated]
+        self.index: dict[tuple[int, Group], int] = {}
+
+    def add(self, cell: int, group: Group, seconds: float, *factors: tuple[str, float], half: bool = False) -> None:
+        if seconds > 0:
+            if (cell, group) not in self.index:
+                self.index[cell, group] = len(self.cell)
+                self.cell.append(cell)
+            self.terms.group.append(self.index[cell, group])
+            self.terms.base.append(seconds)
+            self.terms.slope.append(0.0)
+            self.terms.half.append(half)
+            self.terms.factors.append(factors)
+
+
+def _table(plan: Plan, s: Schedule, prompt: bool) -> tuple:
+    """(names, layers, bytes, column in the plan, seconds [weights, devices], fetched) of the weights of one graph."""
+    p, g, n = plan.placement, s.graph, len(plan.placement.gpus) + 1
+    rows, weight, found = node_products(s)
+    root = root_of(g, weight)
+    tensors, first, number = np.unique(g.tensor[root], return_index=True, return_inverse=True)
+    fetch = _fetched(plan, s, rows, tensors[number], prompt)
+    on_gpu, in_ram = _types(plan)
+    r, cells = Rates(plan, prompt), _Cells(s.n_tokens)
+    for i, t in enumerate(tensors[number].tolist()):
+        for device in range(n):
+            kind = type_name(int((in_ram if device == n - 1 else on_gpu)[t]))
+            add = partial(cells.add, int(number[i]) * n + device)
+            fetches = device == n - 1 and fetch[i]
+            product_seconds(r, 0 if fetches else device, found, i, kind, add)
+            if fetches:
+                pinned = bool(p.pinned and not p.use_mmap and p.place[t] == p.host)
+                fetch_seconds(r, 0, float(p.tensors.nbytes[t]) / max(1, int((number == number[i]).sum())), pinned, add)
+    seconds = np.bincount(cells.cell, _value(plan, cells.terms, 0, "pp" if prompt else "tg"), len(tensors) * n)
+    fetched = np.zeros(len(tensors), bool)
+    np.logical_or.at(fetched, number, fetch)
+    names = tuple(p.tensors.names[t] for t in tensors.tolist())
+    layer, held = p.tensors.layer[tensors].astype(int), s.held[root[first]].astype(int)
+    return names, layer, p.tensors.nbytes[tensors], held, seconds.reshape(len(tensors), n), fetched
+
+
+def _types(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Type ids of tensors on a GPU, and in RAM (after -rtr)."""
+    p = plan.placement
+    file = np.where(np.arange(len(p.tensors)) < len(p.file_types), p.file_types[: len(p.tensors)], p.tensors.type_id)
+    if not plan.settings.rtr:
+        return file, file
+    may = np.array([name != "token_embd.weight" for name in p.tensors.names])
+    return file, repacked_types(file, p.tensors.ne, may, "avx512_bf16" in plan.machine.features, plan.rules.newer)
+
+
+def _fetched(plan: Plan, s: Schedule, rows: np.ndarray, tensors: np.ndarray, prompt: bool) -> np.ndarray:
+    """bool per product: a GPU would fetch its weight from RAM."""
+    if not prompt or not plan.placement.gpus:
+        return np.zeros(len(rows), bool)
+    may = allowed(plan.settings.offload_policy)[s.graph.op_id[rows]]
+    return s.wanted[rows] & may & plan.rules.matmul[_types(plan)[1][tensors]]
