@@ -2,9 +2,8 @@
 
 from .calibrate import calibrate
 from .design import choose
+from .next import NextRun, next_runs
 from .prices import Prices, prices
 from .rates import Forecast, Where, forecast
-from .next import NextRun, next_runs
-
 
 __all__ = ["Forecast", "NextRun", "Prices", "Where", "calibrate", "choose", "forecast", "next_runs", "prices"]

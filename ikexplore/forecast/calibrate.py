@@ -12,9 +12,9 @@ from ..models import Model
 from ..schedule.plan import Plan, plan
 from ..settings import Settings
 from .fit import Point, PriorOf, estimate
-from .rates import Forecast
 from .known import fitted, short
 from .priors import PRIORS, SPREADS
+from .rates import Forecast
 
 #: rows of one run that are used: what lies between them follows from them
 ROWS = 3
@@ -68,7 +68,8 @@ def _planned(run: Any, machine: Machine, number: int) -> tuple[Plan, list[dict]]
     """The plan of a run on this machine, and its rows."""
     where = f"run {number + 1}"
     if isinstance(run, tuple) and len(run) == 2 and isinstance(run[0], Plan):
-        return run[0], list(getattr(run[1], "rates", run[1]))
+        rows: Any = getattr(run[1], "rates", run[1])
+        return run[0], list(rows)
     if isinstance(run, tuple) and len(run) == 3 and isinstance(run[0], Model) and isinstance(run[1], Settings):
         return plan(run[0], run[1], machine), list(run[2])
     if isinstance(run, tuple) and len(run) == 2 and isinstance(run[0], Model) and hasattr(run[1], "rates"):

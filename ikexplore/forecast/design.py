@@ -1,7 +1,7 @@
 """Which run to make next: the one that leaves the least doubt about all the others."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def choose(points: Sequence[Point], prior: PriorOf, runs: int = 1) -> tuple[str,
         return float(np.sqrt(np.maximum(variance, 0)).mean())
 
     names = sorted(of)
-    sets = itertools.combinations(names, runs)
+    sets: Iterable[tuple[str, ...]] = itertools.combinations(names, runs)
     if len(names) ** runs > MAX_PAIRS:  # one after the other
         first = choose(points, prior, runs - 1) if runs > 1 else ()
         sets = ((*first, n) for n in names if n not in first)

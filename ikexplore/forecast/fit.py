@@ -135,7 +135,7 @@ def estimate(points: Iterable[Point], prior: "PriorOf") -> Estimate:
     system = System(list(points))
     given = [prior(name) for name in system.names]
     mu, sd = np.array([g[0] for g in given]), np.array([g[1] for g in given])
-    target = np.log([p.seconds for p in system.points])
+    target = np.log([p.seconds or np.nan for p in system.points])
     weight = np.array([p.weight for p in system.points])
     x, damp = mu.copy(), 1e-3
     cost = _cost(system, x, target, weight, mu, sd)

@@ -9,8 +9,8 @@ from ..errors import IkexploreError
 from ..schedule.plan import Plan
 from .design import choose, doubts, left
 from .fit import Point, PriorOf
-from .rates import BAND, Forecast
 from .known import prior_of
+from .rates import BAND, Forecast
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .fit import System, point
 from .known import prior_of
 from .rates import Forecast, mix_of
 from .terms import HOST_CHANGE, Group, Rates, Terms, fetch_seconds, product_seconds
-from .work import root_of, evaluation, node_products
+from .work import evaluation, node_products, root_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +66,25 @@ def prices(plan: Plan, n_kv: int = 0) -> Prices:
         scheduled = evaluation(plan, n, -(-(n + n_kv) // 256) * 256)
         tables[kind] = _table(plan, scheduled, kind == "pp")
         rest[kind] = _rest(plan, at.terms(n), n_kv, kind)
-    names, layer, nbytes, place, pp, fetched = tables["pp"]
-    tg = tables["tg"][4]
-    if tables["tg"][0] != names:  # the two graphs read the same weights, but in an order of their own
-        index = {name: i for i, name in enumerate(tables["tg"][0])}
-        tg = np.array([tg[index[n]] if n in index else np.zeros(tg.shape[1]) for n in names])
+    every = sorted(set(tables["pp"][0]) | set(tables["tg"][0]))  # latent attention reads other weights for one token
+    pp, tg = (_filled(tables[kind], every) for kind in ("pp", "tg"))
+    names = tuple(plan.placement.tensors.names[t] for t in every)
+    layer, nbytes = plan.placement.tensors.layer[every].astype(int), plan.placement.tensors.nbytes[every]
+    place, fetched = np.maximum(pp[1], tg[1]), pp[2]
     change = {kind: _change(plan, kind) for kind in ("pp", "tg")}
     devices = (*(g.name for g in plan.placement.gpus), "CPU")
-    return Prices(plan, names, layer, nbytes, devices, place, pp, tg, fetched, rest["pp"], rest["tg"], change["pp"], change["tg"])
+    others = (rest["pp"], rest["tg"], change["pp"], change["tg"])
+    return Prices(plan, names, layer, nbytes, devices, place, pp[0], tg[0], fetched, *others)
+
+
+def _filled(table: tuple, every: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(seconds, column in the plan, fetched) of all weights; what a graph does not read costs nothing there."""
+    tensors, held, seconds, fetched = table
+    at = np.searchsorted(every, tensors)
+    found = np.zeros((len(every), seconds.shape[1])), np.full(len(every), -1), np.zeros(len(every), bool)
+    for target, values in zip(found, (seconds, held, fetched)):
+        target[at] = values
+    return found
 
 
 def _value(plan: Plan, found: Terms, n_kv: float, kind: str) -> np.ndarray:
@@ -117,7 +128,7 @@ class _Cells:
 
 
 def _table(plan: Plan, s: Schedule, prompt: bool) -> tuple:
-    """(names, layers, bytes, column in the plan, seconds [weights, devices], fetched) of the weights of one graph."""
+    """(tensors, column in the plan, seconds [weights, devices], fetched) of the weights of one graph."""
     p, g, n = plan.placement, s.graph, len(plan.placement.gpus) + 1
     rows, weight, found = node_products(s)
     root = root_of(g, weight)
@@ -137,9 +148,7 @@ def _table(plan: Plan, s: Schedule, prompt: bool) -> tuple:
     seconds = np.bincount(cells.cell, _value(plan, cells.terms, 0, "pp" if prompt else "tg"), len(tensors) * n)
     fetched = np.zeros(len(tensors), bool)
     np.logical_or.at(fetched, number, fetch)
-    names = tuple(p.tensors.names[t] for t in tensors.tolist())
-    layer, held = p.tensors.layer[tensors].astype(int), s.held[root[first]].astype(int)
-    return names, layer, p.tensors.nbytes[tensors], held, seconds.reshape(len(tensors), n), fetched
+    return tensors, s.held[root[first]].astype(int), seconds.reshape(len(tensors), n), fetched
 
 
 def _types(plan: Plan) -> tuple[np.ndarray, np.ndarray]:

@@ -76,7 +76,7 @@ class Forecast:
         A measured prompt of more than a micro-batch is so many equal ones, the last with all of it before.
         """
         given = list(measured) if measured is not None else [{"n_kv": n} for n in (self.n_kv if n_kv is None else n_kv)]
-        named = {"run": run, "rig": rig, "mix": mix_of(self.plan) if mix is None else mix}
+        named: dict[str, Any] = {"run": run, "rig": rig, "mix": mix_of(self.plan) if mix is None else mix}
         made = []
         for i, row in enumerate(given):
             tokens = int(row.get("pp") or self.plan.n_tokens)

@@ -163,11 +163,13 @@ def count(r: Rates, w: Work) -> _Counted:
     cpu = len(r.gpus)
     for i, name in enumerate(r.names):
         if i == cpu:
-            add(Group(name, "other ops"), w.other_bytes[i] / r.cpu.bandwidth if r.prompt else 0.0, ("cpu.other", 1.0), ("rig.cpu.read", 1.0))
+            if r.prompt:
+                add(Group(name, "other ops"), w.other_bytes[i] / r.cpu.bandwidth, ("cpu.other", 1.0), ("rig.cpu.read", 1.0))
             add(Group(name, "start of ops"), w.other_nodes[i] * CPU_NODE, *r.barrier)
         else:
             speed = r.gpus[i].bandwidth_gbs * 1e9
-            add(Group(name, "other ops"), w.other_bytes[i] / speed if r.prompt else 0.0, ("gpu.other", 1.0), ("rig.gpu.read", 1.0))
+            if r.prompt:
+                add(Group(name, "other ops"), w.other_bytes[i] / speed, ("gpu.other", 1.0), ("rig.gpu.read", 1.0))
             add(Group(name, "start of ops"), w.other_nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[i])
     _transfers(r, w, add)
     return out
@@ -208,7 +210,8 @@ def _gpu(r: Rates, b: int, p: Products, i: int, kind: str, what: str, add: Add) 
     add(Group(name, what, "read"), p.nbytes[i] / speed, ("gpu.read", 1.0), ("rig.gpu.read", 1.0))
     moe = (("gpu.gemm.experts", 1.0),) if p.expert[i] else ()
     if r.prompt:
-        add(Group(name, what, "multiply"), p.flops[i] / gpu.int8_tops / 1e12, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0), *moe)
+        rate = gpu.int8_tops * 1e12
+        add(Group(name, what, "multiply"), p.flops[i] / rate, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0), *moe)
         add(Group(name, what, "expert by expert"), p.experts[i] * EXPERT, (f"gpu.expert.{c}", 1.0), ("rig.gpu.node", 1.0))
         if c != "int8":
             add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
@@ -233,12 +236,14 @@ def _attention(r: Rates, w: Work, add: Add) -> None:
         else:
             gpu = r.gpus[b]
             old = (("gpu.attn.old" if r.prompt else "gpu.attn1.old", 1.0),) if r.old_attention else ()
+            rate, speed = gpu.int8_tops * 5e11, gpu.bandwidth_gbs * 1e9  # f16 at half the rate of int8
             if r.prompt:
-                add(group, a.flops[i] / gpu.int8_tops / 5e11, (f"gpu.attn.{kind}", 1.0), ("rig.gpu.rate", 1.0), *old, half=True)
-            else:
-                add(group, a.nbytes[i] / gpu.bandwidth_gbs / 1e9, (f"gpu.attn1.{kind}", 1.0), ("rig.gpu.read", 1.0), *old, half=True)
-                if kind == "latent":
-                    add(Group(group.device, "attention", "multiply"), a.flops[i] / gpu.int8_tops / 5e11, ("gpu.attn1.compute", 1.0), ("rig.gpu.rate", 1.0), half=True)
+                add(group, a.flops[i] / rate, (f"gpu.attn.{kind}", 1.0), ("rig.gpu.rate", 1.0), *old, half=True)
+                continue
+            add(group, a.nbytes[i] / speed, (f"gpu.attn1.{kind}", 1.0), ("rig.gpu.read", 1.0), *old, half=True)
+            if kind == "latent":
+                group = Group(group.device, "attention", "multiply")
+                add(group, a.flops[i] / rate, ("gpu.attn1.compute", 1.0), ("rig.gpu.rate", 1.0), half=True)
 
 
 def fetch_seconds(r: Rates, gpu: int, size: float, pinned: bool, add: Add) -> None:

@@ -1,5 +1,6 @@
 """What one evaluation of a plan amounts to: bytes, operations and copies, summed over like nodes. Nothing is timed here."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -217,7 +218,7 @@ def _copies(plan: Plan, s: Schedule) -> tuple[dict, dict]:
 def _changes(s: Schedule) -> dict[tuple[int, int], int]:
     found: dict[tuple[int, int], int] = {}
     sequence = s.cut.backend.tolist()
-    for a, b in zip(sequence, sequence[1:]):
+    for a, b in itertools.pairwise(sequence):
         if a != b:
             found[a, b] = found.get((a, b), 0) + 1
     return found

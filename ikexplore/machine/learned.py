@@ -55,7 +55,8 @@ def learned_of(table: Any) -> Learned | None:
         raise IkexploreError("[learned]: factors are names, log and covariance are finite numbers")
     if any(abs(v) > 20 for v in log) or any(not 0 <= cov[i][i] <= 400 for i in range(n)):
         raise IkexploreError("[learned]: a log beyond 20 or a variance beyond 400 is no measurement")
-    return Learned(tuple(names), tuple(map(float, log)), tuple(tuple(map(float, row)) for row in cov), int(table.get("runs", 1)))
+    rows = tuple(tuple(map(float, row)) for row in cov)
+    return Learned(tuple(names), tuple(map(float, log)), rows, int(table.get("runs", 1)))
 
 
 def lines_of(learned: Learned) -> list[str]:

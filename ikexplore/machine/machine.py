@@ -75,7 +75,10 @@ class Machine:
 
     @classmethod
     def load(cls, path: str | Path) -> "Machine":
-        """A machine from a rig file (TOML; see ``save``), or by the name of a rig that comes with the package. Raises IkexploreError that names the file and the key."""
+        """A machine from a rig file (TOML; see ``save``), or by the name of a rig that comes with the package (``rigs``).
+
+        Raises IkexploreError that names the file and the key.
+        """
         from .rig import load
 
         return load(path)

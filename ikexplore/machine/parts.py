@@ -11,7 +11,10 @@ FILE = Path(__file__).with_name("parts.toml")
 
 
 class Cpu(NamedTuple):
-    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels, MT/s, GB/s of a PCIe slot, of one core."""
+    """One socket: GHz with all cores busy, int8 operations per cycle and core, memory channels and their MT/s.
+
+    ``pcie_gbs`` of a slot with 16 lanes, one way; ``core_gbs`` that one core alone reads from memory.
+    """
 
     cores: int
     ghz: float

@@ -17,8 +17,8 @@ free_mib = 24000
 cc = 860
 
 How fast the parts are comes from datasheets by their labels, or is said: cpu ``sockets``, ``bandwidth_gbs``, ``ghz``,
-``int8_per_cycle``, ``core_gbs``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured runs have shown
-(see ``Learned``); ``ikx.calibrate`` writes it.
+``int8_per_cycle``, ``core_gbs``; gpu ``bandwidth_gbs``, ``int8_tops``, ``pcie_gbs``. ``[learned]`` holds what measured
+runs have shown (see ``Learned``); ``ikx.calibrate`` writes it.
 """
 
 import json

@@ -170,7 +170,7 @@ def wrong_pairs(ev: Evaluation, method: str, kind: str, effect: float = 0.10) ->
             for b in group[:x]:
                 pa, pb = ev.points[a], ev.points[b]
                 seen, said = np.log(pa.rate / pb.rate), np.log(ev.forecast[method][a] / ev.forecast[method][b])
-                if abs(seen) >= np.log(1 + effect) and ev._command(pa) != ev._command(pb):
-                    if np.sign(said) != np.sign(seen) or abs(said) <= 0.01:
-                        lines.append(f"{system} {mix[:30]}: {pa.run}/{pb.run} seen {np.exp(seen):.2f} said {np.exp(said):.2f}")
+                counts = abs(seen) >= np.log(1 + effect) and ev._command(pa) != ev._command(pb)
+                if counts and (np.sign(said) != np.sign(seen) or abs(said) <= 0.01):
+                    lines.append(f"{system} {mix[:30]}: {pa.run}/{pb.run} seen {np.exp(seen):.2f} said {np.exp(said):.2f}")
     return lines

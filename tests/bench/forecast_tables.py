@@ -34,7 +34,7 @@ WHY = {
 
 def write_factors(runs: list[Run]) -> None:
     found = train(runs)
-    about = "Made by tests/bench/forecast_tables.py --write: log of time over datasheet time, standard deviation; see docs/forecast.md"
+    about = "Made by tests/bench/forecast_tables.py --write: log of time over datasheet time, standard deviation"
     rows = ",\n  ".join(f"{json.dumps(n)}: [{m:.4f}, {s:.4f}]" for n, (m, s) in sorted(found.items()))
     FILE.write_text('{\n "about": ' + json.dumps(about) + f',\n "runs": {len(runs)},\n "factors": {{\n  {rows}\n }}\n}}\n')
     fitted.cache_clear()
@@ -61,8 +61,8 @@ def rule_of_thumb(runs: list[Run]) -> dict[tuple[str, str], float]:
 
 
 def summary(ev: Evaluation, rule: dict) -> list[str]:
-    lines = ["| median (90th percentile) of the error, % | PP all | CPU only | hybrid | full GPU | TG all | CPU only | hybrid | full GPU |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    classes = "all | CPU only | hybrid | full GPU"
+    lines = [f"| median (90th percentile) of the error, % | PP {classes} | TG {classes} |", "|---" * 9 + "|"]
     words = {"none": "no run of the system", "one": "one run, chosen by the tool", "two": "two runs, chosen by the tool"}
     for method, name in words.items():
         cells = [say(ev.errors(method, k, c)) for k in ("pp", "tg") for c in ("all", "cpu-only", "hybrid", "full-gpu")]
