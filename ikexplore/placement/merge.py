@@ -8,7 +8,6 @@ from ..models.columns import Added, Columns
 from ..models.model import Model
 from ..settings import Settings
 
-
 #: the loader of these architectures takes no notice of -mqkv
 NEVER_MERGED = ("qwen2",)
 

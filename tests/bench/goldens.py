@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests" / "run")]
 
-from golden_cases import Reference, Row  # noqa: E402
+from golden_cases import Reference  # noqa: E402
 
 
 def rows_of(reference, f16, quant, only):

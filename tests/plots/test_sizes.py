@@ -1,5 +1,7 @@
 """Cost against size: what counts as unbeaten, and names that never cover each other."""
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 from hypothesis import given
 
@@ -24,7 +26,7 @@ def test_only_the_unbeaten_are_named():
 def test_spread_keeps_order_gap_and_borders(wanted, gap):
     found = spread(wanted, gap, 10.0)
     gap = min(gap, 10.0 / max(1, len(wanted) - 1))
-    assert all(b - a >= gap - 1e-9 for a, b in zip(found, found[1:]))
+    assert all(b - a >= gap - 1e-9 for a, b in pairwise(found))
     assert found[0] >= -1e-9 and found[-1] <= 10 + 1e-9
 
 
