@@ -19,7 +19,8 @@ QUANTIZED = ("q8_0", "q8_kv", "q6_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 def check_cache_type(kind: str) -> None:
     if kind not in STORE and kind not in QUANTIZED:
-        raise SettingsError(f"a KV cache of type {kind}: this engine has {', '.join((*STORE, *QUANTIZED))}; choose one of these")
+        known = ", ".join((*STORE, *QUANTIZED))
+        raise SettingsError(f"a KV cache of type {kind}: this engine has {known}; choose one of these")
 
 
 # -- storing -----------------------------------------------------------------------------------------------------

@@ -131,8 +131,19 @@ def binary(g: Lowering, row: int) -> None:
     x, z = g.srcs[row]
     ne, nz = g.ne(x), g.ne(z)
     n_rows, z_rows = int(np.prod(ne[1:])), int(np.prod(nz[1:]))
-    args = [g.at(x), g.at(z), g.at(row), ne[0], n_rows, nz[0], z_rows, _KINDS[g.graph.op[row]]]
+    args = [g.at(x), g.at(z), g.at(row), ne[0], n_rows, nz[0], z_rows, _KINDS[g.graph.op[row]], 0, 0, 0,
+            _row_step(g, z), _row_step(g, x)]
     g.emit(elementwise.binary, args, g.share(n_rows, n_rows * ne[0] * 12))
+
+
+def _row_step(g: Lowering, row: int) -> int:
+    """Bytes from row to row of a matrix with gaps; 0 where there are none."""
+    if g.contiguous(row):
+        return 0
+    ne, nb = g.ne(row), g.nb(row)
+    if nb[0] != 4 or ne[2] * ne[3] > 1:
+        raise ModelError(f"{g.graph.name[row]} has gaps; this engine cannot work on that element by element")
+    return nb[1]
 
 
 @lowers("ADD_ID")

@@ -120,7 +120,7 @@ class _Experts:
         ne, step, m = g.ne(x), g.ne(x)[0] * 4, g.ne(row)[0] * 4
         per_slot = step if ne[1] > 1 else 0
         args = [g.at(ids), g.nb(ids)[1], slots, tokens, n_experts, self.width, g.at(x), step * ne[1], per_slot,
-                g.at(row), m * slots, m, self.table, self.sources, self.results, self.fill]
+                g.at(row), m * slots, m, self.table, self.sources, self.results, self.fill, g.ne(row)[0]]
         g.emit(route.route, args)
         self._tiles: dict[bool, Tiles] = {}
 
@@ -217,9 +217,11 @@ def multi_add(g: Lowering, row: int) -> None:
     g.emit(elementwise.multi_add, args, g.share(tokens, tokens * slots * n * 4))
 
 
-@lowers("ARGSORT")
+@lowers("ARGSORT", "ARGSORT_THRESH")
 def argsort(g: Lowering, row: int) -> None:
     n, rows_ = g.ne(row)[0], int(np.prod(g.ne(row)[1:]))
     used = [g.ne(i)[0] for i in range(row, len(g.graph)) if g.root[i] == row and g.graph.op[i] == "VIEW"]
-    args = [g.at(g.srcs[row][0]), g.at(row), n, rows_, max(used, default=n), n * 4]
+    params = g.graph.params[row]
+    args = [g.at(g.srcs[row][0]), g.at(row), n, rows_, max(used, default=n), n * 4, params.get("min_entries", 0),
+            float(params.get("thresh", 0))]
     g.emit(elementwise.top_k, args, g.share(rows_, rows_ * n * 8))

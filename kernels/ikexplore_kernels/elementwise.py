@@ -55,12 +55,15 @@ def binary(a, b, record, chunk, chunks, thread):
 
     Arguments: 0 x, 1 z, 2 y, 3 n, 4 rows, 5 values in a row of z (n or 1), 6 rows of z (rows % rows of z is taken),
     7 kind (ADD, MUL, DIV, SILU_MUL, SWIGLU_OAI), 8 numbers of the rows of z (int32, per row of x) or 0, 9 bytes and 10
-    how many from token to token of 8, 11 bytes from row to row of z if not 4 n. Rows of x and y lie one after the other.
+    how many from token to token of 8, 11 and 12 bytes from row to row of z and of x where not 0 (there are
+    no gaps then). Rows of y lie one after the other.
     """
     n, rows, nz, kind = arg(record, 3), arg(record, 4), arg(record, 5), arg(record, 7)
+    step_z = arg(record, 11) if arg(record, 11) != 0 else nz * 4
+    step_x = arg(record, 12) if arg(record, 12) != 0 else n * 4
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
-        x, y = floats(arg(record, 0) + i * n * 4, n), floats(arg(record, 2) + i * n * 4, n)
-        z = floats(arg(record, 1) + _row_of_z(record, i) * (arg(record, 11) if arg(record, 11) != 0 else nz * 4), nz)
+        x, y = floats(arg(record, 0) + i * step_x, n), floats(arg(record, 2) + i * n * 4, n)
+        z = floats(arg(record, 1) + _row_of_z(record, i) * step_z, nz)
         j = 0
         if kind >= 3:
             while j + 16 <= n:
@@ -122,7 +125,8 @@ def sum_rows(a, b, record, chunk, chunks, thread):
 def top_k(a, b, record, chunk, chunks, thread):
     """Op: int32 y[row] = the columns of row in falling order of x, the first k of them; ties in rising order of column.
 
-    Arguments: 0 x, 1 y, 2 n, 3 rows, 4 k, 5 bytes from row to row of y.
+    Arguments: 0 x, 1 y, 2 n, 3 rows, 4 k, 5 bytes from row to row of y, 6 how many columns stay whatever they are (0: all
+    k), 7 the part of the largest x below which others become -1.
     """
     n, rows, k = arg(record, 2), arg(record, 3), arg(record, 4)
     for i in range(rows * chunk // chunks, rows * (chunk + 1) // chunks):
@@ -138,6 +142,11 @@ def top_k(a, b, record, chunk, chunks, thread):
             for l in range(have - 1, at, -1):
                 y[l] = y[l - 1]
             y[at] = j
+        if arg(record, 6) != 0:
+            least = x[y[0]] * argf(record, 7)
+            for l in range(arg(record, 6), have):
+                if x[y[l]] < least:
+                    y[l] = -1
 
 
 def copy_rows(a, b, record, chunk, chunks, thread):

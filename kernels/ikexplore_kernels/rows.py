@@ -59,13 +59,13 @@ def pick_rows(a, b, record, chunk, chunks, thread):
 
 def pick_values(a, b, record, chunk, chunks, thread):
     """Op: y[t, s] = x[t, chosen[t, s]]. Arguments: 0 x, 1 values per row of x, 2 chosen (int32), 3 bytes from row to row
-    of chosen, 4 slots, 5 rows, 6 y."""
+    of chosen (-1: the value is 0), 4 slots, 5 rows, 6 y."""
     nx, slots, n = arg(record, 1), arg(record, 4), arg(record, 5)
     for t in range(n * chunk // chunks, n * (chunk + 1) // chunks):
         x, y = floats(arg(record, 0) + t * nx * 4, nx), floats(arg(record, 6) + t * slots * 4, slots)
         chosen = ints(arg(record, 2) + t * arg(record, 3), slots)
         for s in range(slots):
-            y[s] = x[chosen[s]]
+            y[s] = x[chosen[s]] if chosen[s] >= 0 else np.float32(0)
 
 
 @inner

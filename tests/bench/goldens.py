@@ -19,7 +19,10 @@ def rows_of(reference, f16, quant, only):
         for key in reference.f16_keys():
             if only in key:
                 yield lambda key=key: [reference.f16_row(key)]
+                if "ctk" in key:
+                    yield lambda key=key: [reference.cache_row(key)]
         yield lambda: [r for r in reference.other_rows() if only in r.case]
+        yield lambda: reference.text_rows(reference.folder.parent)
     if quant:
         for kind in reference.quants:
             if only in kind:

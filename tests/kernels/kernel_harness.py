@@ -16,6 +16,15 @@ def run(instructions: list[Instruction], threads: int = 2) -> None:
         team.close()
 
 
+def at(a: np.ndarray) -> int:
+    """Address of an array's first number."""
+    return a.ctypes.data
+
+
+def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-6) -> None:
+    assert np.linalg.norm(got - want) <= tolerance * max(np.linalg.norm(want), 1e-30)
+
+
 def addresses(array: np.ndarray, width: int) -> np.ndarray:
     """int64 addresses of the rows of a C-contiguous array, padded with 0 to whole tiles."""
     n = len(array)
