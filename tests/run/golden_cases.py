@@ -26,7 +26,8 @@ CACHE_SLACK = 1.1
 QUANT_SLACK = 1.5
 
 _SWITCH = {"fa=0": "-no-fa", "fa=1": "-fa on", "fug=0": "-no-fug", "mmad=0": "-no-mmad", "fmoe=0": "-no-fmoe",
-           "khad=1": "-khad", "mqkv=1": "-mqkv", "muge=1": "-muge", "ger=1": "-ger", "rtr": "-rtr", "rtr=1": "-rtr", "gr=0": "-no-gr"}  # fmt: skip
+           "khad=1": "-khad",
+           "mqkv=1": "-mqkv", "muge=1": "-muge", "ger=1": "-ger", "rtr": "-rtr", "rtr=1": "-rtr", "gr=0": "-no-gr"}  # fmt: skip
 _VALUE = {"ctk": "-ctk", "ctv": "-ctv", "mla": "-mla", "amb": "-amb", "t": "-t", "rope_freq_base": "--rope-freq-base"}
 
 
