@@ -29,6 +29,8 @@ from .weights import Weight, load
 Progress = Callable[[dict], None]
 #: lowered graphs that a session keeps, one per number of tokens and outputs
 MOST_PROGRAMS = 16
+#: bytes that their memory may take, however small the model is
+LEAST_ROOM = 64 << 20
 
 
 class Session:
@@ -145,10 +147,18 @@ class Session:
             graph = self._build(n, n_kv, n_outputs)
             lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
             program = lowering.program().link(self._compiling)
-            if len(self._programs) >= MOST_PROGRAMS:
-                self._programs.pop(next(iter(self._programs)))
+            self._forget(program)
             self._programs[key] = program, _floats_at(program, n_outputs, self.model.hparams.n_vocab)
         return self._programs[key]
+
+    def _forget(self, coming: Program) -> None:
+        """Old programs go when they are many, or when their memory exceeds a tenth of what weights and cache take."""
+        held = sum(w.data.nbytes for w in self.weights.values()) + sum(c.nbytes for c in self.caches.values())
+        room = max(LEAST_ROOM, held // 10)
+        sizes = {key: program.keep[0].nbytes for key, (program, _) in self._programs.items()}
+        while sizes and (len(sizes) >= MOST_PROGRAMS or sum(sizes.values()) + coming.keep[0].nbytes > room):
+            oldest = next(iter(sizes))
+            del sizes[oldest], self._programs[oldest]
 
     def _expands(self, n: int) -> bool:
         """Whether a graph of n tokens works on all cells that it reads, filled or not: it should read few more then."""
