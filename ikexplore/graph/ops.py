@@ -6,8 +6,8 @@ Numbers are this package's own (the reference's numbers moved between versions; 
 OPS = (
     "NONE", "ADD", "ADD_ID", "ARGSORT", "ARGSORT_THRESH", "CONCAT", "CONT", "CPY", "DIV", "FLASH_ATTN_EXT",
     "FUSED_MUL_UNARY", "FUSED_RMS_NORM", "FUSED_UP_GATE", "GET_ROWS", "HADAMARD", "MOE_FUSED_UP_GATE", "MUL",
-    "MULTI_ADD", "MUL_MAT", "MUL_MAT_ID", "MUL_MULTI_ADD", "PERMUTE", "REDUCE", "REPEAT", "RESHAPE", "RMS_NORM", "ROPE",
-    "SCALE", "SOFT_MAX", "SUB", "SUM_ROWS", "TRANSPOSE", "UNARY", "VIEW",
+    "MULTI_ADD", "MUL_MAT", "MUL_MAT_ID", "MUL_MULTI_ADD", "NORM", "PERMUTE", "REDUCE", "REPEAT", "RESHAPE", "RMS_NORM",
+    "ROPE", "SCALE", "SOFTCAP", "SOFT_CAP_MAX", "SOFT_MAX", "SUB", "SUM_ROWS", "TRANSPOSE", "UNARY", "VIEW",
 )  # fmt: skip
 OP = {name: number for number, name in enumerate(OPS)}
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ops import INPUT, OP
+from .ops import INPUT, OP, OPS
 from .types import BLOCK_BYTES, F32, I32, contiguous, row_size
 
 NONE = -1
@@ -107,6 +107,10 @@ class Template:
         """The name as it is while the template is made: empty for a row that only expansion will name."""
         name = self.label[ref.row][0]
         return "" if name == "node_{node}" else name
+
+    def op_of(self, ref: Ref) -> str:
+        """Name of the operation of a row of this template."""
+        return OPS[self.op[ref.row]]
 
     def expand(self, ref: Ref) -> None:
         """ggml_build_forward_expand: this tensor and all it needs are in the graph, and have names, from here on."""
@@ -206,6 +210,10 @@ class Template:
     def like(self, op: str, a: Ref, *others: Ref | None, **params: Any) -> Ref:
         """An op whose result has the type and shape of its first source, without gaps."""
         return self._row(op, a.type, a.ne, (a, *others), **params)
+
+    def swiglu(self, a: Ref) -> Ref:
+        """ggml_swiglu: the first half of each row is the gate of the second."""
+        return self._row("UNARY", a.type, (a.ne[0] // 2, *a.ne[1:]), (a,), unary="SWIGLU")
 
     def norm(self, a: Ref, weight: Ref, **params: Any) -> Ref:
         """ggml_fused_rms_norm: f32, whatever the type of ``a``."""

@@ -1,4 +1,4 @@
-"""Blocks that graph builders share: attention and feed-forward, in the order and under the names of the reference.
+"""Blocks that graph builders share: norms and attention, in the order and under the names of the reference.
 
 Sources: llm_build_* of ik_llama.cpp, at d345a15 (June 2025) and 8337e4c (August 2026). Where the two differ, functions
 come in pairs. Names are given when the reference gives them: ggml derives the names of views from them.
@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..graph.template import Ref, Template
-from ..graph.types import BLOCK_BYTES, QUANTIZED, row_size
+from ..graph.types import BLOCK_BYTES, row_size
 from .columns import Columns
 from .context import Context
 from .hparams import HParams
@@ -33,6 +33,7 @@ class Inputs:
     mask: Ref
     out_ids: Ref | None  #: None: all tokens give output (a single token, since August 2026)
     mask_swa: Ref | None = None  #: mask of layers that see a window of the last positions only
+    scale: Ref | None = None  #: a factor per token (temperature of attention)
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Block:
     main_gpu: int = 0
     part: int | None = None  #: the GPU whose parts of the weights are meant
     latent_first: bool = False  #: rows of the latent cache as before May 30 2025; see ``mla``
+    pin_norms: bool = True  #: a NORM is put on its layer's backend (few tokens, or everything on GPUs)
 
     def find(self, pattern: str) -> Ref | None:
         """The weight of this layer (``{il}`` in ``pattern``) or of the model; None where the model has none.
@@ -90,7 +92,19 @@ class Block:
 
     @property
     def last(self) -> bool:
-        return self.il == self.hp.n_layer - 1
+        return self.il == self.hp.n_layer_run - 1
+
+    def selected(self, inputs: Inputs, *refs: Ref) -> tuple[Ref, ...]:
+        """In the last layer the rows that give output; in all others the tensors as they are."""
+        if not self.last or inputs.out_ids is None:
+            return refs
+        return tuple(self.t.get_rows(ref, inputs.out_ids) for ref in refs)
+
+    def layer_norm(self, x: Ref, weight: Ref, name: str | None = None, plain: str = "norm-{il}") -> Ref:
+        """llm_build_norm with LLM_NORM: a NORM, which stays with its layer, times the weight."""
+        pinned = {} if plain == "norm" or not self.pin_norms else {"backend": "layer"}
+        cur = self.t.like("NORM", x, name=plain, eps=self.hp.norm_eps, **pinned)
+        return self.t.like("MUL", cur, weight, name=name)
 
     def norm(self, x: Ref, weight: Ref, name: str | None = None, **params: Any) -> Ref:
         """llm_build_norm for RMS norms with a weight; the result is f32 whatever ``x`` is."""
@@ -105,40 +119,58 @@ class Block:
 # --- attention --------------------------------------------------------------------------------------------------------
 
 
-def attention_2025(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> tuple[Ref, Ref]:
-    """Attention of one layer; returns its result and the layer's input, both for the rows that give output."""
+def attention_2025(
+    b: Block, x: Ref, inputs: Inputs, rope_mode: int, normed: Ref | None = None, rope: bool = True,
+    q_scale: float = 0.0, select: bool = True, biased_output: bool = True,
+) -> tuple[Ref, Ref]:  # fmt: skip
+    """Attention of one layer; returns its result and the layer's input, both for the rows that give output.
+
+    normed: the normed input, where it is no RMS norm. rope: False for
+    layers that do not rotate. q_scale: a factor of the query. select: False leaves all rows. biased_output: False for
+    architectures that leave out a bias of the output.
+    """
     t, hp, n = b.t, b.hp, b.ev.n_tokens
-    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}")
+    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}") if normed is None else normed
     factors = b.find("rope_freqs.weight")
     heads = {"Qcur": hp.n_head_by_layer[b.il], "Kcur": hp.n_head_kv_by_layer[b.il]}
     made = {}
     for name, role in (("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v")):
-        ref = t.named(t.mul_mat(b.layer_weight(f"{role}.weight"), cur), f"{name}-{{il}}")
-        made[name] = b.biased(ref, f"{role}.bias", f"{name}-{{il}}")
+        ref = t.mul_mat(b.layer_weight(f"{role}.weight"), cur)
+        if q_scale and name == "Qcur":
+            ref = t.like("SCALE", ref, scale=q_scale)
+        made[name] = b.biased(t.named(ref, f"{name}-{{il}}"), f"{role}.bias", f"{name}-{{il}}")
     for name, role in (("Qcur", "attn_q_norm"), ("Kcur", "attn_k_norm")):
         ref = t.reshape(made[name], (hp.head_dim_k, heads[name], n))
         weight = b.optional(f"{role}.weight")
         if weight is not None:
             ref = b.norm(ref, weight, f"{name}_normed-{{il}}")
-        made[name] = rotated(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
-    cur = attend(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs.mask)
+        if rope:
+            ref = rotated(b, ref, inputs, factors, rope_mode, f"{name}-{{il}}")
+        made[name] = t.named(ref, f"{name}-{{il}}")
+    cur = attend(b, made["Qcur"], made["Kcur"], made["Vcur"], inputs, biased_output=biased_output)
     t.named(cur, "kqv_out-{il}")
-    if b.last and inputs.out_ids is not None:
-        cur, x = t.get_rows(cur, inputs.out_ids), t.get_rows(x, inputs.out_ids)
+    if select:
+        cur, x = b.selected(inputs, cur, x)
     return cur, x
 
 
-def attention_2026(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
-    """Attention of one layer with the layer's input added (build_std_attention)."""
+def attention_2026(
+    b: Block, x: Ref, inputs: Inputs, rope_mode: int, normed: Ref | None = None, rope: bool = True,
+    q_scale: float = 0.0, select: bool = True,
+) -> Ref:  # fmt: skip
+    """Attention of one layer with the layer's input added (build_std_attention); see ``attention_2025``."""
     t = b.t
-    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}")
-    q, k, v = qkv_2026(b, cur)
+    cur = b.norm(x, b.layer_weight("attn_norm.weight"), "attn_norm-{il}") if normed is None else normed
+    q, k, v = qkv_2026(b, cur, q_scale)
     factors = b.find("rope_freqs.weight")
-    q = rotated(b, q, inputs, factors, rope_mode, "Qcur_roped-{il}")
-    k = rotated(b, k, inputs, factors, rope_mode, "Kcur_roped-{il}")
-    mask = inputs.mask_swa if b.window and inputs.mask_swa is not None else inputs.mask
-    cur = t.named(attend(b, q, k, v, mask, b.optional("attn_sinks.weight")), "kqv_out-{il}")
-    if b.last and inputs.out_ids is not None:
+    if rope:
+        q, k = (rotated(b, ref, inputs, factors, rope_mode, own_base=True) for ref in (q, k))
+    t.named(q, "Qcur_roped-{il}")
+    t.named(k, "Kcur_roped-{il}")
+    if inputs.scale is not None:
+        q = t.like("MUL", q, inputs.scale, name="Qcur_temp_scaled-{il}")
+    cur = t.named(attend(b, q, k, v, inputs, b.optional("attn_sinks.weight")), "kqv_out-{il}")
+    if select and b.last and inputs.out_ids is not None:
         cur = t.get_rows(cur, inputs.out_ids)
         x = t.named(t.get_rows(x, inputs.out_ids), "sainp_get_rows-{il}")
     t.named(cur, "attn_out-{il}")
@@ -152,32 +184,33 @@ def hadamard_size(head_dim: int) -> int:
     return next((size for size in (512, 256, 128, 64) if head_dim % size == 0), 0)
 
 
-def qkv_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
-    """llm_build_mul_mat_qkv with all forms of weights; q and k come as [head_dim, heads, tokens], normed head by head."""
-    t, hp, n = b.t, b.hp, b.ev.n_tokens
-    n_head, n_head_kv, size = hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il], hp.head_dim_k
+def qkv_2026(b: Block, cur: Ref, q_scale: float = 0.0) -> tuple[Ref, Ref, Ref]:
+    """llm_build_mul_mat_qkv: all products first; q and k come as [head_dim, heads, tokens], normed where the model does."""
     for merged in ("attn_qkv", "attn_qk"):
         if b.optional(f"{merged}.weight") is not None:
             return _qkv_merged(b, cur, merged)
-    q, k, v = products_2026(b, cur)
-    q = head_norm(b, t.reshape(q, (size, n_head, n)), "q")
-    k = head_norm(b, t.reshape(k, (size, n_head_kv, n)), "k")
-    return q, k, v
+    q, k, v = products_2026(b, cur, q_scale, shaped=True)
+    return head_norm(b, q, "q"), head_norm(b, k, "k"), v
 
 
-def products_2026(b: Block, cur: Ref) -> tuple[Ref, Ref, Ref]:
-    """llm_build_mul_mat_qkv with a weight each: all products first, then the biases."""
-    t = b.t
+def products_2026(b: Block, cur: Ref, q_scale: float = 0.0, shaped: bool = False) -> tuple[Ref, Ref, Ref]:
+    """q, k and v with their biases, as rows; ``shaped``: q and k as [head_dim, heads, tokens]."""
+    t, hp, n = b.t, b.hp, b.ev.n_tokens
     made = []
     for name, role in (("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v")):
         made.append(t.named(t.mul_mat(b.layer_weight(f"{role}.weight"), cur), f"{name}-{{il}}"))
     for ref in made:
         t.expand(ref)
+    if q_scale:
+        made[0] = t.like("SCALE", made[0], name="Qcur-{il}", scale=q_scale)
     for i, (name, role) in enumerate((("Qcur", "attn_q"), ("Kcur", "attn_k"), ("Vcur", "attn_v"))):
         biased = b.biased(made[i], f"{role}.bias", f"{name}-{{il}}")
         if biased is not made[i]:
             t.expand(biased)
             made[i] = biased
+    if shaped:
+        for i, heads in enumerate((hp.n_head_by_layer[b.il], hp.n_head_kv_by_layer[b.il])):
+            made[i] = t.reshape(made[i], (hp.head_dim_k, heads, n))
     return made[0], made[1], made[2]
 
 
@@ -214,17 +247,31 @@ def _qkv_merged(b: Block, cur: Ref, name: str) -> tuple[Ref, Ref, Ref]:
     return q, k, v
 
 
-def rotated(b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name: str) -> Ref:
-    """ROPE of q or k; ``factors`` divide the frequencies."""
+def rotated(
+    b: Block, x: Ref, inputs: Inputs, factors: Ref | None, mode: int, name: str | None = None, own_base: bool = False
+) -> Ref:
+    """ROPE of q or k; ``factors`` divide the frequencies.
+
+    mode: as in ggml: 0 neighbours, 2 halves, 8 and 40 with several positions per token. own_base: layers with a window
+    keep the base that the model was trained with.
+    """
     params = dict(b.cx.rope)
-    if b.window:  # these layers keep the base that the model was trained with
+    if b.window and b.hp.rope_swa is not None:
+        params["freq_base"], params["freq_scale"] = b.hp.rope_swa
+    elif b.window and own_base:
         params["freq_base"] = b.hp.rope_freq_base
     return b.t.like("ROPE", x, inputs.pos, factors, name=name, mode=mode, **params)
 
 
-def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref, sinks: Ref | None = None) -> Ref:
-    """llm_build_kv: writes k and v into the cache, attends, projects."""
-    t = b.t
+def attend(
+    b: Block, q: Ref, k: Ref, v: Ref, inputs: Inputs, sinks: Ref | None = None, biased_output: bool = True, tell: bool = True
+) -> Ref:
+    """llm_build_kv: writes k and v into the cache, attends, projects.
+
+    biased_output: as in ``attention_2025``; tell: False where the architecture keeps the window from the kernel.
+    """
+    t, mask = b.t, inputs.mask_swa if b.window else inputs.mask
+    assert mask is not None
     if b.cx.k_hadamard and (size := hadamard_size(b.hp.head_dim_k)):
         q = t.like("HADAMARD", q, name="Qcur_hadamard-{il}", block=size)
         k = t.like("HADAMARD", k, name="Kcur_hadamard-{il}", block=size)
@@ -236,11 +283,13 @@ def attend(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref, sinks: Ref | None = None
     k_cache = t.leaf("cache_k_l{il}", b.cx.type_k, (b.hp.head_dim_k, n_kv_heads * b.cx.n_ctx))
     v_cache = t.leaf("cache_v_l{il}", b.cx.type_v, (b.hp.head_dim_v * n_kv_heads * b.cx.n_ctx,))
     _store(b, k, v, k_cache, v_cache)
-    attend = _flash_attention if b.cx.flash_attn else _attention
-    cur = attend(b, q, k_cache, v_cache, mask, sinks)
+    if b.cx.flash_attn:
+        cur = _flash_attention(b, q, k_cache, v_cache, mask, sinks, tell)
+    else:
+        cur = _attention(b, q, k_cache, v_cache, mask, sinks)
     t.expand(cur)
     cur = t.mul_mat(b.layer_weight("attn_output.weight"), cur)
-    bias = b.optional("attn_output.bias")
+    bias = b.optional("attn_output.bias") if biased_output else None
     if bias is not None:
         t.named(cur, "kqv_wo-{il}")
         cur = t.like("ADD", cur, bias)
@@ -287,14 +336,15 @@ def _window(b: Block) -> dict[str, int]:
     return {"n_swa": b.window} if b.window else {}
 
 
-def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref, sinks: Ref | None) -> Ref:
+def _flash_attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref, sinks: Ref | None, tell: bool) -> Ref:
     t, hp = b.t, b.hp
+    known = {"scale": b.cx.kq_scale, "max_bias": 0.0, "logit_softcap": hp.attn_softcap, **(_window(b) if tell else {})}
     n_kv_heads, n_head = hp.n_head_kv_by_layer[b.il], hp.n_head_by_layer[b.il]
     q = t.named(t.permute(q, 0, 2, 1, 3), "q-{il}")
     k = _k_view(b, k_cache)
     strides = (row_size(v_cache.type, hp.head_dim_v * n_kv_heads), row_size(v_cache.type, hp.head_dim_v))
     v = t.named(t.view(v_cache, (hp.head_dim_v, b.ev.n_kv, n_kv_heads), strides), "v-{il}")
-    cur = t.flash_attn(q, k, v, mask, sinks, scale=b.cx.kq_scale, max_bias=0.0, logit_softcap=0.0, **_window(b))
+    cur = t.flash_attn(q, k, v, mask, sinks, **known)
     if b.cx.newer:
         t.named(cur, "fa-{il}")
     if b.cx.v_hadamard and (size := hadamard_size(hp.head_dim_v)):
@@ -311,25 +361,32 @@ def _attention(b: Block, q: Ref, k_cache: Ref, v_cache: Ref, mask: Ref, sinks: R
     row = int(BLOCK_BYTES[v_cache.type]) * cx.n_ctx
     v = t.named(t.view(v_cache, (n_kv, hp.head_dim_v, n_kv_heads), (row, row * hp.head_dim_v)), "v-{il}")
     mib = n_kv * q.ne[1] * q.ne[2] * 4 // 2**20
-    soft_max = {"scale": b.cx.kq_scale, "max_bias": 0.0, **_window(b)}
     if cx.attn_max_batch == 0 or cx.attn_max_batch >= mib or n_kv_heads != n_head or sinks is not None:
         kq = t.named(t.mul_mat(k, q), "kq-{il}")
-        kq = t.like("SOFT_MAX", kq, mask, sinks, name="kq_soft_max_ext-{il}", **soft_max)
+        kq = t.named(_soft_max(b, kq, mask, sinks), "kq_soft_max_ext-{il}")
         kqv = t.named(t.mul_mat(v, kq), "kqv-{il}")
     else:
-        kqv = _head_by_head(t, q, k, v, mask, soft_max)
+        kqv = _head_by_head(b, q, k, v, mask)
     merged = t.named(t.permute(kqv, 0, 2, 1, 3), "kqv_merged-{il}")
     pinned = {} if cx.offload_kqv else {"backend": "CPU"}
     cur = t.cont(merged, (hp.head_dim_v * n_head, b.ev.n_tokens), **pinned)
     return t.named(cur, "kqv_merged_cont-{il}")
 
 
-def _head_by_head(t: Template, q: Ref, k: Ref, v: Ref, mask: Ref, soft_max: dict[str, Any]) -> Ref:
+def _soft_max(b: Block, kq: Ref, mask: Ref, sinks: Ref | None = None) -> Ref:
+    """Scores to weights; models with a soft cap squash the scores first, in the same op."""
+    params: dict[str, Any] = {"scale": b.cx.kq_scale, "max_bias": 0.0, **_window(b)}
+    if not b.hp.attn_softcap:
+        return b.t.like("SOFT_MAX", kq, mask, sinks, **params)
+    return b.t.like("SOFT_CAP_MAX", kq, mask, **params, softcap=b.hp.attn_softcap)
+
+
+def _head_by_head(b: Block, q: Ref, k: Ref, v: Ref, mask: Ref) -> Ref:
+    t = b.t
     result: Ref | None = None
     for head in range(q.ne[2]):
         k_i, q_i, v_i = (_head(t, x, head) for x in (k, q, v))
-        kq = t.like("SOFT_MAX", t.mul_mat(k_i, q_i), mask, **soft_max)
-        kqv = t.mul_mat(v_i, kq)
+        kqv = t.mul_mat(v_i, _soft_max(b, t.mul_mat(k_i, q_i), mask))
         result = kqv if result is None else t.concat(result, kqv, 2)
     assert result is not None
     return result
@@ -337,48 +394,3 @@ def _head_by_head(t: Template, q: Ref, k: Ref, v: Ref, mask: Ref, soft_max: dict
 
 def _head(t: Template, x: Ref, head: int) -> Ref:
     return t.view(x, (x.ne[0], x.ne[1], 1), (x.nb[1], x.nb[2]), offs=x.nb[2] * head)
-
-
-# --- feed-forward -----------------------------------------------------------------------------------------------------
-
-
-def feed_forward_2025(b: Block, cur: Ref, part: str = "") -> Ref:
-    """llm_build_ffn, SILU and a parallel gate: the rows of ``cur`` through up, gate and down (``part``: "_shexp")."""
-    t = b.t
-    up = t.named(t.mul_mat(b.layer_weight(f"ffn_up{part}.weight"), cur), "ffn_up-{il}")
-    up = b.biased(up, f"ffn_up{part}.bias", "ffn_up_b-{il}")
-    gate = t.named(t.mul_mat(b.layer_weight(f"ffn_gate{part}.weight"), cur), "ffn_gate-{il}")
-    gate = b.biased(gate, f"ffn_gate{part}.bias", "ffn_gate_b-{il}")
-    cur = t.like("FUSED_MUL_UNARY", gate, up, unary="SILU")
-    cur = t.mul_mat(b.layer_weight(f"ffn_down{part}.weight"), cur)
-    bias = b.optional(f"ffn_down{part}.bias")
-    if bias is not None:
-        t.named(cur, "ffn_down-{il}")
-        cur = t.like("ADD", cur, bias)
-    return cur
-
-
-def feed_forward_2026(b: Block, cur: Ref, part: str = "") -> Ref:
-    """As ``feed_forward_2025``, with up and gate in one op where switches and tensors allow it."""
-    t = b.t
-    biases = any(b.optional(f"ffn_{which}{part}.bias") is not None for which in ("up", "gate"))
-    if not b.cx.fused_up_gate or biases:
-        return feed_forward_2025(b, cur, part)
-    up, gate = b.layer_weight(f"ffn_up{part}.weight"), b.layer_weight(f"ffn_gate{part}.weight")
-    cur = t.named(fused_up_gate(t, up, gate, cur), "ffn_up_gate-{il}")
-    cur = t.named(t.mul_mat(b.layer_weight(f"ffn_down{part}.weight"), cur), "ffn_down-{il}")
-    return b.biased(cur, f"ffn_down{part}.bias", "ffn_down_b-{il}")
-
-
-def feed_forward_block_2026(b: Block, x: Ref) -> Ref:
-    """llm_build_ffn with its norm before and its input added after."""
-    cur = b.norm(x, b.layer_weight("ffn_norm.weight"))
-    b.t.named(x, "ffn_norm-{il}")  # the reference names the input, not the norm
-    return b.t.like("ADD", feed_forward_2026(b, cur), x)
-
-
-def fused_up_gate(t: Template, up: Ref, gate: Ref, cur: Ref) -> Ref:
-    """ggml_fused_up_gate: one op, or three where the two weights differ or are not quantized."""
-    if QUANTIZED[up.type] and up.type == gate.type and up.ne == gate.ne:
-        return t.fused_up_gate(up, gate, cur, "SILU")
-    return t.like("FUSED_MUL_UNARY", t.mul_mat(gate, cur), t.mul_mat(up, cur), unary="SILU")

@@ -10,43 +10,95 @@ from ..errors import ModelError
 from ..graph.assemble import assemble
 from ..graph.graph import Graph
 from ..graph.template import Ref, Template
-from ..graph.types import F16, I32
 from ..settings import Settings
-from . import deepseek2, gpt_oss, llama, qwen2, qwen3, qwen3moe
+from . import (
+    cohere2,
+    deepseek2,
+    dots1,
+    ernie4_5,
+    gemma2,
+    gemma3,
+    glm4,
+    glm4moe,
+    gpt_oss,
+    granite,
+    hunyuan_moe,
+    llama,
+    llama4,
+    minimax_m2,
+    mistral3,
+    phi3,
+    qwen2,
+    qwen2moe,
+    qwen3,
+    qwen3moe,
+    qwen3vl,
+    seed_oss,
+    smollm3,
+)
 from .blocks import Block, Evaluation, Inputs
 from .columns import Columns, columns
 from .context import Context, before, context
+from .ends import first, head
 from .hparams import HParams
 from .model import Model
 from .parallel import Sum, gpus_of, is_divided
+from .traits import traits_of
 
 #: architecture -> what makes one of its layers
 ARCHITECTURES: dict[str, Callable[[Block, Ref, Inputs], Ref]] = {
+    "cohere2": cohere2.layer,
     "deepseek2": deepseek2.layer,
+    "dots1": dots1.layer,
+    "ernie4_5": ernie4_5.dense_layer,
+    "ernie4_5-moe": ernie4_5.layer,
+    "gemma2": gemma2.layer,
+    "gemma3": gemma3.layer,
+    "glm4": glm4.layer,
+    "glm4moe": glm4moe.layer,
     "gpt-oss": gpt_oss.layer,
+    "granite": granite.layer,
+    "granitemoe": granite.layer,
+    "hunyuan-moe": hunyuan_moe.layer,
     "llama": llama.layer,
+    "llama4": llama4.layer,
+    "minimax-m2": minimax_m2.layer,
+    "mistral3": mistral3.layer,
+    "phi3": phi3.layer,
     "qwen2": qwen2.layer,
+    "qwen2moe": qwen2moe.layer,
     "qwen3": qwen3.layer,
     "qwen3moe": qwen3moe.layer,
+    "qwen3vl": qwen3vl.layer,
+    "qwen3vlmoe": qwen3vl.moe_layer,
+    "seed_oss": seed_oss.layer,
+    "smollm3": smollm3.layer,
 }
 
 #: the same, for layers that all GPUs compute together (-sm graph)
 DIVIDED: dict[str, Callable[[Block, Sum, Inputs, tuple[int, ...]], Sum]] = {
     "deepseek2": deepseek2.divided,
+    "ernie4_5-moe": ernie4_5.divided,
+    "glm4moe": glm4moe.divided,
+    "hunyuan-moe": hunyuan_moe.divided,
     "llama": llama.divided,
+    "mistral3": mistral3.divided,
     "qwen3": qwen3.divided,
     "qwen3moe": qwen3moe.divided,
+    "qwen3vl": qwen3vl.divided,
+    "seed_oss": seed_oss.divided,
 }
 
-#: the newer engine selects rows of output even from a single token
-ALWAYS_SELECT = ("deepseek2", "qwen2")
+#: heads of which a part is not rotated
+PARTLY_ROTATED = ("cohere2", "gemma2", "gemma3", "glm4", "glm4moe", "minimax-m2", "phi3", "smollm3")
+MOST_EXPERTS = {"2025-06": 256, "2026-08": 512}  #: LLAMA_MAX_EXPERTS
 
 ROPE_FIRST = "2025-05-30"  #: 469: the latent cache has its rotated part first
 
 #: ops on these become one where their types are equal, or have views whose strides depend on the type
 _TYPES_MATTER = {
     "ffn_up", "ffn_gate", "ffn_up_exps", "ffn_gate_exps", "ffn_up_shexp", "ffn_gate_shexp", "attn_k_b", "attn_v_b",
-    "attn_kv_b",
+    "attn_kv_b", "ffn_gate_up_exps",
 }  # fmt: skip
 
 
@@ -76,33 +128,41 @@ def build(
     layer = ARCHITECTURES.get(model.arch)
     if layer is None:
         raise ModelError(
-            f"architecture {model.arch!r} has no graph yet; planned and run are {', '.join(sorted(ARCHITECTURES))}"
+            f"architecture {model.arch!r} has no graph yet; those planned are {', '.join(sorted(ARCHITECTURES))}"
         )
     hp, cx = model.hparams, context(model, settings, machine)
-    _check(hp)
+    _check(hp, cx)
     n_kv = cx.n_ctx if n_kv is None else n_kv
     n_outputs = n_tokens if n_outputs is None else n_outputs
     at = Evaluation(n_tokens, n_kv, n_outputs, n_kv - n_tokens if kv_head is None else kv_head)
     cols = columns(model) if tensors is None else tensors
     engine: dict[str, Any] = {"corrected": corrected, "gpus": machine is not None and bool(machine.gpus)}
-    if settings.split_mode == "graph" and machine is not None:
+    if cx.split_mode == "graph" and machine is not None:
         engine |= {"n_parts": len(machine.gpus), "main_gpu": settings.main_gpu}
+    engine["pin_norms"] = n_tokens < 32 or settings.n_gpu_layers > hp.n_layer
     engine["latent_first"] = not cx.newer and before(machine, ROPE_FIRST)
     return _Builder(hp, cx, cols, at, layer, engine).graph()
 
 
-def _check(hp: HParams) -> None:
+def _check(hp: HParams, cx: Context) -> None:
+    """What the reference insists on."""
+    if cx.profile not in traits_of(hp.arch).profiles:
+        raise ModelError(f"the engine of profile {cx.profile} does not know the architecture {hp.arch!r}; use 2026-08")
+    most = MOST_EXPERTS[cx.profile]
+    if hp.n_expert > most:
+        raise ModelError(f"{hp.arch}.expert_count is {hp.n_expert}; the engine of profile {cx.profile} stops at {most}")
     if hp.arch == "deepseek2":
         if not hp.is_mla:
             raise ModelError("deepseek2.attention.kv_lora_rank is missing or 0; this architecture needs it")
         return
-    if hp.n_rot != hp.head_dim_k or hp.head_dim_v != hp.head_dim_k:
+    partly = hp.arch in PARTLY_ROTATED
+    if hp.head_dim_v != hp.head_dim_k or (not partly and hp.n_rot != hp.head_dim_k):
         raise ModelError(
             f"{hp.arch}: heads of {hp.head_dim_k} (K), {hp.head_dim_v} (V) with {hp.n_rot} rotated columns; "
-            "the three must be equal for this architecture"
+            f"the {'two sizes' if partly else 'three'} must be equal for this architecture"
         )
-    if hp.n_swa and hp.arch == "llama":
-        raise ModelError("llama with a sliding window has no graph yet; use a model without attention.sliding_window")
+    if hp.arch == "phi3" and not hp.n_swa and not cx.newer:
+        raise ModelError("phi3.attention.sliding_window is 0; the engine of profile 2025-06 needs a window")
 
 
 class _Builder:
@@ -112,17 +172,18 @@ class _Builder:
         self, hp: HParams, cx: Context, cols: Columns, at: Evaluation, layer: Callable, engine: dict[str, Any]
     ):
         self.hp, self.cx, self.cols, self.at, self.layer, self.engine = hp, cx, cols, at, layer, engine
+        self.traits = traits_of(hp.arch)
 
     def block(self, il: int = -1) -> Block:
         return Block(Template(), self.hp, self.cx, self.cols, self.at, il, **self.engine)
 
     def graph(self) -> Graph:
-        first, embd, inputs = self._inputs()
-        templates, sequence, layers = [first], [0], [-1]
+        start, embd, inputs = first(self.block(), self.traits)
+        templates, sequence, layers = [start], [0], [-1]
         known: dict[tuple, tuple[int, Sum]] = {}
-        x = Sum(embd.as_previous(len(first)))
+        x = Sum(embd.as_previous(len(start)))
         for il, kind in enumerate(self._kinds()):
-            last = il == self.hp.n_layer - 1
+            last = il == self.hp.n_layer_run - 1
             readers = () if last else gpus_of(self.block(il + 1), "attn_output.weight")
             before = (x.whole.type, *(None if part is None else part.row for part in x.parts))
             key = (kind, last, readers, before)
@@ -131,7 +192,7 @@ class _Builder:
             number, x = known[key]
             sequence.append(number)
             layers.append(il)
-        templates.append(self._head(x.whole))
+        templates.append(head(self.block(), x.whole, self.traits))
         sequence.append(len(templates) - 1)
         layers.append(-1)
         about = {"n_tokens": self.at.n_tokens, "n_kv": self.at.n_kv, "n_outputs": self.at.n_outputs}
@@ -150,39 +211,12 @@ class _Builder:
         parts = tuple(None if part is None else part.as_previous(n) for part in out.parts)
         return Sum(out.whole.as_previous(n), parts)
 
-    def _inputs(self) -> tuple[Template, Ref, Inputs]:
-        """The first template: inputs, the mask in the type that attention reads, the embedding (its last row)."""
-        b, at, cx = self.block(), self.at, self.cx
-        t = b.t
-        tokens = t.input("inp_tokens", I32, (at.n_tokens,))
-        pos = t.input("inp_pos", I32, (at.n_tokens,))
-        mask = t.input("KQ_mask", cx.mask_type, (at.n_kv, cx.n_mask(at.n_tokens)))
-        if cx.flash_attn and mask.type != F16:
-            mask = t.cast(mask, F16)
-        swa = None
-        if any(self.hp.window_by_layer):
-            swa = t.input("KQ_mask_swa", cx.mask_type, (at.n_kv, cx.n_mask(at.n_tokens)))
-            if cx.flash_attn and swa.type != F16:
-                swa = t.cast(swa, F16)
-        single = cx.newer and at.n_tokens == 1 and self.hp.arch not in ALWAYS_SELECT
-        ids = None if single else t.input("inp_out_ids", I32, (at.n_outputs,)).as_global()
-        embd = t.named(t.get_rows(b.need("token_embd.weight"), tokens), "inp_embd")
-        return t, embd, Inputs(pos.as_global(), mask.as_global(), ids, None if swa is None else swa.as_global())
-
-    def _head(self, x: Ref) -> Template:
-        """Final norm and output; without an output matrix the embedding is used once more."""
-        b = self.block()
-        cur = b.norm(x, b.need("output_norm.weight"), "result_norm")
-        output = b.find("output.weight")
-        cur = b.t.mul_mat(output if output is not None else b.need("token_embd.weight"), cur)
-        b.t.expand(b.t.named(cur, "result_output"))
-        return b.t
-
     def _kinds(self) -> tuple[int, ...]:
         """A number per layer; layers with the same number have the same graph but for names and weights."""
         hp = self.hp
-        by_layer = (hp.n_head_by_layer, hp.n_head_kv_by_layer, hp.window_by_layer)
-        return _kinds(_Layers(self.cols, (hp.n_layer, hp.n_layer_dense_lead, by_layer)))
+        own = tuple(self.traits.kind(hp, il) for il in range(hp.n_layer_run))
+        by_layer = (hp.n_head_by_layer, hp.n_head_kv_by_layer, hp.window_by_layer, own)
+        return _kinds(_Layers(self.cols, (hp.n_layer_run, hp.n_layer_dense_lead, by_layer)))
 
 
 class _Layers:
@@ -208,6 +242,6 @@ def _kinds(layers: _Layers) -> tuple[int, ...]:
         if pattern.split(".")[2] in _TYPES_MATTER:
             facts.append(np.where(rows < 0, -1, cols.type_id[rows])[:, None])
     dense = [il < n_dense for il in range(n)]
-    table = np.hstack([*facts, *(np.array(h)[:, None] for h in (*by_layer, dense))])
+    table = np.hstack([*facts, *(np.array(h[:n])[:, None] for h in (*by_layer, dense))])
     known: dict[bytes, int] = {}
     return tuple(known.setdefault(row.tobytes(), len(known)) for row in table)

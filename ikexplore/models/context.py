@@ -10,7 +10,9 @@ from ..graph.types import BF16, BLOCK, F16, F32, QUANTIZED, type_id, type_name
 from ..settings import Settings
 from ..settings.declare import NEW
 from ..settings.resolve import MASK_PAD
+from .hparams import HParams
 from .model import Model
+from .traits import traits_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Context:
     offload_batch: int  #: tokens, or rows, from which a GPU fetches host weights
     offload_batch_per_byte: float | None
     rope: tuple[tuple[str, Any], ...]  #: parameters of ROPE without its mode
+    split_mode: str = "layer"  #: -sm as it is in effect
 
     @property
     def newer(self) -> bool:
@@ -82,6 +85,7 @@ def _rope(model: Model, settings: Settings) -> tuple[tuple[str, Any], ...]:
     fast, slow = settings.yarn_beta_fast, settings.yarn_beta_slow
     return (
         ("n_dims", hp.n_rot),
+        *((("sections", hp.rope_sections),) if hp.rope_sections else ()),
         ("n_ctx_orig", settings.yarn_orig_ctx or hp.rope_orig_ctx),
         ("freq_base", float(settings.rope_freq_base or hp.rope_freq_base)),
         ("freq_scale", float(np.float32(scale))),
@@ -90,6 +94,19 @@ def _rope(model: Model, settings: Settings) -> tuple[tuple[str, Any], ...]:
         ("beta_fast", 32.0 if fast is None or fast < 0 else float(fast)),
         ("beta_slow", 1.0 if slow is None or slow < 0 else float(slow)),
     )
+
+
+#: architectures that scale the query and not the scores
+_QUERY_SCALED = ("gemma2", "granite", "granitemoe", "phi3")
+
+
+def _score_scale(hp: HParams) -> float:
+    """Factor of attention's scores."""
+    if hp.arch == "gemma3":
+        return float(np.float32(hp.attention_scale))
+    if hp.arch in _QUERY_SCALED and (hp.attention_scale or hp.arch == "phi3"):
+        return 1.0
+    return float(np.float32(1.0) / np.sqrt(np.float32(hp.head_dim_k)))
 
 
 def _latent(model: Model, rope: tuple[tuple[str, Any], ...]) -> tuple[float, tuple[tuple[str, Any], ...]]:
@@ -149,7 +166,7 @@ def context(model: Model, settings: Settings, machine: Any = None) -> Context:
     type_v = _cache_type(settings, "cache_type_v", hp.head_dim_v)
     if not found.flash_attn and type_v not in (F16, BF16):
         raise SettingsError(f"-ctv {type_name(type_v)} needs flash attention; add -fa, or use -ctv f16")
-    rope, kq_scale = _rope(model, settings), float(np.float32(1.0) / np.sqrt(np.float32(hp.head_dim_k)))
+    rope, kq_scale = _rope(model, settings), _score_scale(hp)
     if hp.is_mla:
         kq_scale, rope = _latent(model, rope)
     n_batch = found.n_batch
@@ -179,4 +196,5 @@ def context(model: Model, settings: Settings, machine: Any = None) -> Context:
         offload_batch=found.offload_batch_size if newer else 32,
         offload_batch_per_byte=found.offload_batch_size_per_byte if newer else None,
         rope=rope,
+        split_mode="layer" if settings.split_mode == "graph" and not traits_of(hp.arch).graph_split else settings.split_mode,
     )

@@ -3,8 +3,9 @@ layers, of which some are shared by all tokens."""
 
 from ..graph.template import Ref
 from . import parallel, parallel_mla
-from .blocks import Block, Inputs, feed_forward_2025, feed_forward_2026
-from .experts import Routing, experts_2025, experts_2026
+from .blocks import Block, Inputs
+from .experts import Routing, experts_and_shared
+from .feed import feed_forward_2025, feed_forward_2026
 from .mla import latent_attention
 
 
@@ -29,10 +30,7 @@ def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
     if b.il < b.hp.n_layer_dense_lead:
         cur = t.named(feed_forward(b, cur), "ffn_out-{il}")
     else:
-        routed = (experts_2026 if newer else experts_2025)(b, cur, routing(b))
-        t.named(routed, "ffn_moe_out-{il}")
-        shared = t.named(feed_forward(b, cur, "_shexp"), "ffn_shexp-{il}")
-        cur = t.like("ADD", routed, shared, name="ffn_out-{il}")
+        cur = experts_and_shared(b, cur, routing(b))
     return t.like("ADD", cur, mid, name="l_out-{il}")
 
 

@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from ..errors import ModelError
 from ..graph.template import Ref, Template
 from .blocks import Block
+from .feed import feed_forward_2025, feed_forward_2026
 
 
 @dataclass(frozen=True)
 class Routing:
-    """How an architecture turns the router's scores into weights: the gate, whether they are normalised, a factor."""
+    """How an architecture turns the router's scores into weights: the gate, whether they are normalised, a factor.
+
+    before: the scores themselves choose the experts, whose input is weighted, not their output (llama4).
+    """
 
     gate: str = "softmax"  #: or "sigmoid", or "softmax_weight": the softmax of the chosen scores
     normalise: bool = True
     scale: float | None = None  #: None: the architecture has no factor
     unary: str = "SILU"  #: what an expert's gate goes through; "SWIGLU_OAI" for gpt-oss
+    before: bool = False
 
     def scaled(self, newer: bool) -> bool:
         """Whether there is a SCALE: since 2026 only for factors other than 1."""
@@ -37,6 +42,8 @@ def _probabilities(b: Block, cur: Ref, routing: Routing) -> tuple[Ref, Ref]:
         probs = t.named(logits, "ffn_moe_probs-{il}")
     else:
         raise ModelError(f"{b.hp.arch}.expert_gating_func is {routing.gate}; softmax, sigmoid and softmax_weight have graphs")
+    if routing.before:
+        return probs, logits
     bias = b.optional("exp_probs_b.bias")
     return probs, probs if bias is None else t.like("ADD", probs, bias, name="ffn_moe_probs_biased-{il}")
 
@@ -76,7 +83,7 @@ def experts_2025(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     t.named(order, "ffn_moe_argsort-{il}")
     t.named(chosen, "ffn_moe_topk-{il}")
     weights = _weigh(b, probs, chosen, routing)
-    x = t.reshape(cur, (cur.ne[0], 1, n))
+    x = _weighted_input(b, t.reshape(cur, (cur.ne[0], 1, n)), weights, routing)
     up, gate = b.layer_weight("ffn_up_exps.weight"), b.layer_weight("ffn_gate_exps.weight")
     if b.cx.fused_moe and up.type == gate.type and up.ne == gate.ne:
         par = t.moe_up_gate(up, gate, x, chosen, "SILU")
@@ -89,9 +96,20 @@ def experts_2025(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     t.named(par, "ffn_moe_gate_par-{il}")
     down = t.mul_mat_id(b.layer_weight("ffn_down_exps.weight"), par, chosen)
     t.named(down, "ffn_moe_down-{il}")
+    if routing.before:
+        return _sum_2025(b, down)
     weighted = t.like("MUL", down, weights)
     t.named(x, "ffn_moe_weighted-{il}")  # the reference names the reshaped input, not the product
     return _sum_2025(b, weighted)
+
+
+def _weighted_input(b: Block, x: Ref, weights: Ref, routing: Routing) -> Ref:
+    """The experts' input [cols, 1, tokens], once per chosen expert and weighted where the architecture does so."""
+    if not routing.before:
+        return x
+    t = b.t
+    repeated = t.repeat(x, (x.ne[0], b.hp.n_expert_used, x.ne[2]))
+    return t.like("MUL", repeated, weights, name="ffn_moe_weighted-{il}")
 
 
 def _sum_2025(b: Block, weighted: Ref) -> Ref:
@@ -114,16 +132,21 @@ def experts_2026(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
     t.named(chosen, "ffn_moe_topk-{il}")
     weights = _weigh(b, probs, chosen, routing)
     t.expand(weights)
-    x = t.reshape(cur, (cur.ne[0], 1, n))
+    x = _weighted_input(b, t.reshape(cur, (cur.ne[0], 1, n)), weights, routing)
     par = t.named(_up_gate_2026(b, x, chosen, routing.unary), "ffn_moe_gate_par-{il}")
     down = t.mul_mat_id(b.layer_weight("ffn_down_exps.weight"), par, chosen)
     t.named(down, "ffn_moe_down-{il}")
     down = _biased(b, down, "ffn_down_exps.bias", chosen, "ffn_moe_down_biased-{il}")
-    if b.cx.fused_mmad:
+    if b.cx.fused_mmad and not routing.before:
         return t.named(t.mul_multi_add(down, weights), "ffn_moe_weighted-{il}")
-    weighted = t.like("MUL", down, weights, name="ffn_moe_weighted-{il}")
+    weighted = down if routing.before else t.like("MUL", down, weights, name="ffn_moe_weighted-{il}")
     first = t.view(weighted, (weighted.ne[0], n), (weighted.nb[2],))
     return t.like("MULTI_ADD", first, n=used, stride=weighted.nb[1])
+
+
+def summed_2026(b: Block, routed: Ref) -> Ref:
+    """Gives the sum of the experts the name it has where the input is added next and the sum is an op of its own."""
+    return routed if b.t.op_of(routed) == "MUL_MULTI_ADD" else b.t.named(routed, "ffn_out-{il}")
 
 
 def _biased(b: Block, x: Ref, role: str, chosen: Ref, name: str) -> Ref:
@@ -154,3 +177,27 @@ def _up_gate_2026(b: Block, x: Ref, chosen: Ref, unary: str) -> Ref:
     if unary == "SWIGLU_OAI":
         return t.like("UNARY", gate_rows, up_rows, unary=unary)
     return t.like("FUSED_MUL_UNARY", gate_rows, up_rows, unary=unary)
+
+
+def expert_block_2026(b: Block, x: Ref, routing: Routing = SOFTMAX, norm: str = "ffn_norm") -> Ref:
+    """llm_build_std_moe_ffn: norm (a role), routed experts with the input added, shared experts where there are some."""
+    t = b.t
+    cur = b.norm(x, b.layer_weight(f"{norm}.weight"), "ffn_inp_normed-{il}")
+    routed = t.named(experts_2026(b, cur, routing), "routed_out-{il}")
+    routed = t.like("ADD", routed, x, name="routed_out_with_inp-{il}")
+    t.expand(routed)
+    if b.optional("ffn_up_shexp.weight") is None:
+        return t.named(routed, "l_out-{il}")
+    shared = t.named(feed_forward_2026(b, cur, "_shexp"), "ffn_shexp_out-{il}")
+    whole = t.like("ADD", routed, shared, name="l_out-{il}")
+    t.expand(whole)
+    return whole
+
+
+def experts_and_shared(b: Block, cur: Ref, routing: Routing = SOFTMAX) -> Ref:
+    """Routed and shared experts of the normed input, added up (deepseek2, dots1)."""
+    t, newer = b.t, b.cx.newer
+    routed = (experts_2026 if newer else experts_2025)(b, cur, routing)
+    t.named(routed, "ffn_moe_out-{il}")
+    shared = t.named((feed_forward_2026 if newer else feed_forward_2025)(b, cur, "_shexp"), "ffn_shexp-{il}")
+    return t.like("ADD", routed, shared, name="ffn_out-{il}")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
+from .hparams_own import OWN
 
 MAX_LAYERS = 4096  # far above any model; keeps absurd headers from becoming absurd loops
-#: architecture -> every so manieth layer sees all positions, the others before it a window (sliding_window_pattern)
-WINDOW_PERIOD = {"gpt-oss": 2}
+#: architecture -> every so manieth layer sees all positions, the others before it a window (sliding_window_pattern); 1: none
+WINDOW_PERIOD = {"cohere2": 4, "gemma2": 2, "gemma3": 6, "gpt-oss": 2, "llama4": 4, "phi3": 1}
 GATING = {1: "softmax", 2: "sigmoid", 3: "softmax_weight", 4: "sqrt_softplus"}  # expert_gating_func
 
 
@@ -53,15 +54,32 @@ class HParams:
     rope_attn_factor: float
     rope_yarn_log_mul: float
     logit_scale: float
+    n_nextn: int = 0  #: last layers that predict further tokens; plain evaluation does without them
+    n_moe_step: int = 0  #: of so many layers the last has experts
+    n_deepstack: int = 0  #: image features beside the embedding; text fills one part of ``n_embd``
+    attention_scale: float = 0.0  #: factor of the scores, where the model has its own
+    attn_softcap: float = 0.0  #: bound of the scores; 0: none
+    final_softcap: float = 0.0
+    embedding_scale: float = 0.0
+    residual_scale: float = 0.0
+    attn_temp_scale: float = 0.0
+    rope_sections: tuple[int, ...] = ()
+    rope_swa: tuple[float, float] | None = None  #: base and scale of layers with a sliding window; None: as the others
     n_head_by_layer: tuple[int, ...] = field(repr=False, default=())
     n_head_kv_by_layer: tuple[int, ...] = field(repr=False, default=())
     n_ff_by_layer: tuple[int, ...] = field(repr=False, default=())
 
     @property
     def window_by_layer(self) -> tuple[int, ...]:
-        """How many positions a token of each layer sees, itself included; 0: all."""
+        """How many positions a token of each layer sees, itself included; 0: all. llama4: 1 where it sees a chunk."""
         period = WINDOW_PERIOD.get(self.arch, 0)
-        return tuple(self.n_swa if period and il % period < period - 1 else 0 for il in range(self.n_layer))
+        windowed = [period > 0 and (period == 1 or il % period < period - 1) for il in range(self.n_layer)]
+        return tuple(self.n_swa if has else 0 for has in windowed)
+
+    @property
+    def n_layer_run(self) -> int:
+        """Layers that evaluation goes through; the others are not loaded."""
+        return self.n_layer - self.n_nextn
 
     @property
     def n_gqa(self) -> int:
@@ -245,7 +263,7 @@ def hparams(metadata: Mapping[str, Any], embd_rows: int = 0) -> HParams:
     n_ctx_train = keys.whole("context_length", low=1)
     attention = _attention(keys, n_layer, n_embd)
     ff = keys.per_layer("feed_forward_length", n_layer, default=(0,) * n_layer)
-    return HParams(
+    values: dict[str, Any] = dict(
         arch=arch,
         n_layer=n_layer,
         n_embd=n_embd,
@@ -263,3 +281,5 @@ def hparams(metadata: Mapping[str, Any], embd_rows: int = 0) -> HParams:
         **_experts(keys, max(ff)),
         **_rope(keys, n_ctx_train),
     )
+    own = OWN.get(arch)
+    return HParams(**values if own is None else values | own(keys, HParams(**values)))

@@ -3,8 +3,9 @@
 from ..errors import SettingsError
 from ..graph.template import Ref
 from . import parallel
-from .blocks import Block, Inputs, attention_2025, attention_2026, feed_forward_2025, feed_forward_block_2026
+from .blocks import Block, Inputs, attention_2025, attention_2026
 from .experts import experts_2025, experts_2026
+from .feed import feed_forward_2025, feed_forward_block_2026
 
 ROPE_MODE = 0  #: rotates pairs of neighbours (LLAMA_ROPE_TYPE_NORM)
 MOE_ROLES = ("ffn_gate_inp", "ffn_up_exps", "ffn_gate_exps", "ffn_down_exps")

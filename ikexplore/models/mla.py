@@ -342,4 +342,4 @@ def _full_heads(b: Block, p: Projected, inputs: Inputs) -> Ref:
     q = t.named(t.concat(p.q_nope, p.q_rope, 0), "q_states-{il}")
     k_rope = t.repeat(p.k_rope, p.q_rope.ne)
     k = t.named(t.concat(k, k_rope, 0), "k_states-{il}")
-    return attend(b, q, k, v, inputs.mask)
+    return attend(b, q, k, v, inputs)

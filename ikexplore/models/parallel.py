@@ -6,8 +6,9 @@ next half reads it there. Sources: build_std_attention, llm_build_ffn, llm_build
 
 from ..graph.template import Ref
 from ..graph.types import F32, row_size
-from .blocks import Block, Inputs, feed_forward_2026, fused_up_gate, hadamard_size, head_norm, store_columns, store_heads
+from .blocks import Block, Inputs, hadamard_size, head_norm, store_columns, store_heads
 from .experts import Routing, experts_2026
+from .feed import feed_forward_2026, fused_up_gate
 
 REDUCED_IN_F32 = 32  #: up to so many rows parts are added up as they are
 
@@ -110,6 +111,10 @@ def _attend(b: Block, x: Ref, inputs: Inputs, rope_mode: int) -> Ref:
     q, k = (b.t.like("ROPE", x, inputs.pos, factors, mode=rope_mode, **dict(b.cx.rope)) for x in (q, k))
     t.named(q, f"Qcur-{tag(b)}")
     t.named(k, f"Kcur-{tag(b)}")
+    if inputs.scale is not None:
+        t.expand(q)
+        t.expand(k)
+        q = t.like("MUL", q, inputs.scale, name=f"Qcur_temp_scaled-{tag(b)}")
     return _flash_attention(b, *_transformed(b, q, k, made["Vcur"]), heads_kv, inputs.mask)
 
 
@@ -148,20 +153,20 @@ def _flash_attention(b: Block, q: Ref, k: Ref, v: Ref, heads_kv: int, mask: Ref)
 # --- feed-forward -----------------------------------------------------------------------------------------------------
 
 
-def _normed(b: Block, x: Sum, split: bool) -> Ref:
-    """The norm of this GPU's input; ``split``: the scheduler begins a split there."""
+def _normed(b: Block, x: Sum, split: bool, norm: str) -> Ref:
+    """The norm (a role) of this GPU's input; ``split``: the scheduler begins a split there."""
     params = {"new_split": True} if split else {}
-    weight = b.layer_weight("ffn_norm.weight")
+    weight = b.layer_weight(f"{norm}.weight")
     return b.norm(x.on(b.part or 0), weight, f"inp_normed-{tag(b)}", **params)
 
 
-def feed_forward(b: Block, x: Sum, readers: tuple[int, ...]) -> Sum:
+def feed_forward(b: Block, x: Sum, readers: tuple[int, ...], norm: str = "ffn_norm") -> Sum:
     """A dense layer's feed-forward with its input added."""
     t = b.t
     results: dict[int, Ref] = {}
     for gpu in gpus_of(b, "ffn_down.weight"):
         b.part = gpu
-        cur = _normed(b, x, not x.reduced)
+        cur = _normed(b, x, not x.reduced, norm)
         up, gate = b.layer_weight("ffn_up.weight"), b.layer_weight("ffn_gate.weight")
         cur = t.named(fused_up_gate(t, up, gate, cur), f"ffn_up_gate-{tag(b)}")
         cur = t.named(t.mul_mat(b.layer_weight("ffn_down.weight"), cur), f"ffn_down-{tag(b)}")
@@ -173,16 +178,16 @@ def feed_forward(b: Block, x: Sum, readers: tuple[int, ...]) -> Sum:
     return summed(b, results, readers, "l_out-{il}")
 
 
-def experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...]) -> Sum:
+def experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...], norm: str = "ffn_norm") -> Sum:
     """The experts' feed-forward with its input added; experts in host memory are computed once, on the main GPU."""
     t = b.t
     gpus = gpus_of(b, "ffn_down_exps.weight")
     if not gpus:
-        return _whole_experts(b, x, routing, readers)
+        return _whole_experts(b, x, routing, readers, norm)
     results: dict[int, Ref] = {}
     for gpu in gpus:
         b.part = gpu
-        normed = _normed(b, x, True)
+        normed = _normed(b, x, True, norm)
         cur = t.named(experts_2026(b, normed, routing), f"routed_out-{tag(b)}")
         if b.optional("ffn_down_shexp.weight") is not None:
             shared = t.named(feed_forward_2026(b, normed, "_shexp"), f"ffn_shexp_out-{tag(b)}")
@@ -196,10 +201,10 @@ def experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...]) -> Sum
     return summed(b, results, readers, "l_out-{il}")
 
 
-def _whole_experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...]) -> Sum:
+def _whole_experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...], norm: str) -> Sum:
     t = b.t
     b.part = b.main_gpu
-    cur = b.norm(x.whole, b.layer_weight("ffn_norm.weight"), "ffn_inp_normed-{il}")
+    cur = b.norm(x.whole, b.layer_weight(f"{norm}.weight"), "ffn_inp_normed-{il}")
     routed = t.named(experts_2026(b, cur, routing), "routed_out-{il}")
     routed = t.like("ADD", routed, x.whole, name="routed_out_with_inp-{il}")
     t.expand(routed)
@@ -216,7 +221,7 @@ def _whole_experts(b: Block, x: Sum, routing: Routing, readers: tuple[int, ...])
     results: dict[int, Ref] = {}
     for gpu in gpus:
         b.part = gpu
-        normed = b.norm(x.whole, b.layer_weight("ffn_norm.weight"))
+        normed = b.norm(x.whole, b.layer_weight(f"{norm}.weight"))
         cur = feed_forward_2026(b, normed, "_shexp")
         t.expand(cur)
         t.named(cur, f"ffn_shexp_out-{{il+{1000 * gpu}}}")

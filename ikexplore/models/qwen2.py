@@ -1,7 +1,8 @@
 """Graph of the architecture ``qwen2`` (build_qwen2 of ik_llama.cpp): dense, with biases on q, k and v."""
 
 from ..graph.template import Ref
-from .blocks import Block, Inputs, attend, feed_forward_2026, products_2026, rotated
+from .blocks import Block, Inputs, attend, products_2026, rotated
+from .feed import feed_forward_block_2026
 from .llama import layer_2025
 
 ROPE_MODE = 2  #: rotates the halves of a head against each other (LLAMA_ROPE_TYPE_NEOX)
@@ -18,11 +19,8 @@ def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
     q = rotated(b, q, inputs, None, ROPE_MODE, "Qcur-{il}")
     k = t.reshape(k, (hp.head_dim_k, hp.n_head_kv_by_layer[b.il], n))
     k = rotated(b, k, inputs, None, ROPE_MODE, "Kcur-{il}")
-    cur = t.named(attend(b, q, k, v, inputs.mask), "kqv_out-{il}")
-    if b.last and inputs.out_ids is not None:
-        cur, x = t.get_rows(cur, inputs.out_ids), t.get_rows(x, inputs.out_ids)
+    cur = t.named(attend(b, q, k, v, inputs), "kqv_out-{il}")
+    cur, x = b.selected(inputs, cur, x)
     mid = t.like("ADD", cur, x)
-    cur = b.norm(mid, b.layer_weight("ffn_norm.weight"))
-    t.named(mid, "ffn_norm-{il}")  # the reference names the input, not the norm
-    cur = t.named(feed_forward_2026(b, cur), "ffn_out-{il}")
+    cur = t.named(feed_forward_block_2026(b, mid, add=False), "ffn_out-{il}")
     return t.like("ADD", cur, mid, name="l_out-{il}")

@@ -3,7 +3,7 @@
 from ..graph.template import Ref
 from . import parallel
 from .blocks import Block, Inputs, attention_2025, attention_2026
-from .experts import SOFTMAX, experts_2025, experts_2026
+from .experts import SOFTMAX, expert_block_2026, experts_2025
 
 ROPE_MODE = 2  #: rotates the halves of a head against each other (LLAMA_ROPE_TYPE_NEOX)
 
@@ -17,12 +17,7 @@ def layer(b: Block, x: Ref, inputs: Inputs) -> Ref:
         cur = b.norm(mid, b.layer_weight("ffn_norm.weight"), "ffn_norm-{il}")
         cur = t.named(experts_2025(b, cur), "ffn_moe_out-{il}")
         return t.like("ADD", cur, mid, name="l_out-{il}")
-    mid = attention_2026(b, x, inputs, ROPE_MODE)
-    cur = b.norm(mid, b.layer_weight("ffn_norm.weight"), "ffn_inp_normed-{il}")
-    cur = t.named(experts_2026(b, cur), "routed_out-{il}")
-    cur = t.like("ADD", cur, mid, name="l_out-{il}")
-    t.expand(cur)
-    return cur
+    return expert_block_2026(b, attention_2026(b, x, inputs, ROPE_MODE))
 
 
 def divided(b: Block, x: parallel.Sum, inputs: Inputs, readers: tuple[int, ...]) -> parallel.Sum:
