@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..machine import Device, Machine
+from ..models.build import DIVIDED
 from ..models.columns import Columns
 from ..models.context import Context
 from ..models.model import Model
@@ -17,6 +18,8 @@ from .moe import Fit, fit, fit_graph
 from .sizes import LayerSizes, layer_sizes
 
 MIB = 2**20
+#: architectures whose matrices -sm row is known to divide
+ROW_SPLIT = ("deepseek2", "llama", "qwen2", "qwen3", "qwen3moe")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def _deal_2025(model: Model, settings: Settings, machine: Machine, cols: Columns
     if settings.split_mode != "layer":
         gpus = (_main(settings, machine),)
     if settings.split_mode == "row" and len(machine.gpus) > 1:
+        if model.arch not in ROW_SPLIT:
+            raise SettingsError(f"-sm row is not planned for {model.arch}; use -sm layer")
         if model.hparams.is_moe:
             raise SettingsError("-sm row does not run models with experts; use -sm layer")
         split = tuple(shares(settings.tensor_split, [gpu.total_mib or 0 for gpu in machine.gpus]).tolist())
@@ -83,15 +88,19 @@ def _deal_2026(model: Model, settings: Settings, machine: Machine, cx: Context, 
     free = _free(settings, devices)
     sizes = _sizes(model, settings, cols, cx)
     points = shares(settings.tensor_split, free) if len(devices) > 1 else np.ones(1, np.float32)
-    divided = settings.split_mode == "graph"
+    divided = cx.split_mode == "graph"
     if divided:
-        _check_graph(settings, cx, len(devices))
+        _check_graph(model.arch, settings, cx, len(devices))
     slots, default, dealt = deal_by_size(cols.n_layer, ngl, points, sizes.total, sizes.compute)
     usable, found = sum(int(f - sizes.compute) for f in free if f > sizes.compute), None
     if settings.fit:
         _check_fit(settings)
         if sizes.required > usable:
-            found = fit_graph(cols, sizes, slots, usable) if divided else fit(cols, sizes, slots, default, free)
+            run = model.hparams.n_layer_run
+            if divided:
+                found = fit_graph(cols, sizes, slots, usable, run)
+            else:
+                found = fit(cols, sizes, slots, default, free, run)
             slots = found.slots
             if divided:
                 free[default[-1]] -= int(sizes.total[-1])
@@ -104,8 +113,10 @@ def _deal_2026(model: Model, settings: Settings, machine: Machine, cx: Context, 
     return Deal(gpus, ngl, slots, default, dealt, sizes, usable, found, points=points if divided and ngl else None)
 
 
-def _check_graph(settings: Settings, cx: Context, n_gpu: int) -> None:
+def _check_graph(arch: str, settings: Settings, cx: Context, n_gpu: int) -> None:
     """What the reference refuses with -sm graph, and what is not planned with it."""
+    if arch not in DIVIDED:
+        raise SettingsError(f"-sm graph is not planned for {arch}; use -sm layer, or one of {', '.join(DIVIDED)}")
     if n_gpu < 2:
         raise SettingsError("-sm graph needs two GPUs at least; leave it out, or name more with --device")
     refused = {

@@ -16,6 +16,8 @@ from .buffers import padded
 
 MIRROR, COLUMNS, ROWS, HEADS = -1, 0, 1, 2  #: copied, or the dimension that is divided
 MIN_UNIT = 16  #: columns of a feed-forward that stay together at least
+#: what architectures call the norm of the feed-forward that others call ffn_norm
+FFN_NORM = {"glm4moe": "post_attention_norm.weight", "seed_oss": "post_attention_norm.weight"}
 MLA_HEADS = 4  #: heads of latent attention that stay together
 
 
@@ -125,8 +127,9 @@ class _Divider:
         latent = self.model.hparams.is_mla
         if not latent:
             self.attention()
-        if self.may("ffn_norm.weight"):
-            self.give("ffn_norm.weight", MIRROR, everywhere)
+        norm = FFN_NORM.get(self.model.arch, "ffn_norm.weight")
+        if self.may(norm):
+            self.give(norm, MIRROR, everywhere)
         if latent:
             self.latent()
         self.feed_forward("", None)
@@ -197,6 +200,8 @@ def divide(
 
     Raises SettingsError for overrides that the reference cannot divide around.
     """
+    if "blk.{il}.ffn_gate_up_exps.weight" in cols.index:
+        raise SettingsError("-sm graph is not planned for files whose experts have up and gate in one tensor; use -sm layer")
     d = _Divider(model, cols, points, ~overridden, [0] * len(points))
     for il in layers:
         d.layer(il)

@@ -4,12 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..models.columns import Added, Columns
 from ..models.model import Model
 from ..settings import Settings
 
-#: the loader of these architectures takes no notice of -mqkv
-NEVER_MERGED = ("qwen2",)
+#: architectures whose loader merges q, k and v (merge_qkv), and whose graph reads the merged tensor
+MERGES_QKV = ("deepseek2", "gemma3", "glm4moe", "gpt-oss", "llama", "llama4", "mistral3", "qwen3", "qwen3moe", "qwen3vl",
+              "smollm3")  # fmt: skip
+#: of these, those that merge biases too; the others stop at one
+MERGES_BIASES = ("glm4moe", "gpt-oss")
+#: architectures whose loader merges up and gate of the experts (create_std_ffn_exps)
+MERGES_UP_GATE = ("deepseek2", "dots1", "glm4moe", "gpt-oss", "hunyuan-moe", "llama4", "minimax-m2", "qwen2moe",
+                  "qwen3moe", "qwen3vlmoe")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,31 +40,34 @@ def merged_tensors(model: Model, settings: Settings, cols: Columns, slot: np.nda
     places: list[int] = []
     inside: list[int] = []
     not_asked = np.zeros(len(cols), bool)
-    if settings.merge_qkv and model.arch not in NEVER_MERGED:
+    if settings.merge_qkv and model.arch in MERGES_QKV:
         parts_of = _latent_parts if model.hparams.is_mla else _attention_parts
-        for il in range(model.hparams.n_layer):
+        for il in range(model.hparams.n_layer_run):
             name, parts = parts_of(cols, il)
             if not parts:
                 continue
-            biases = _biases(cols, il, ["attn_q", "attn_k", *(["attn_v"] if name == "attn_qkv" else [])])
+            biases = _biases(cols, il, ["attn_q", "attn_k", *(["attn_v"] if name == "attn_qkv" else [])], model.arch)
             for suffix, pieces in (("weight", parts), ("bias", biases)):
                 if pieces:
                     added.append(_added(cols, f"blk.{{il}}.{name}.{suffix}", il, pieces))
                     places.append(int(slot[il]))  # where the layer is: no rule is asked for the parts
                     inside += pieces
                     not_asked[pieces] = True
-    if settings.merge_up_gate_experts:
+    elif settings.merge_qkv and model.arch in ("gemma2", "qwen3vlmoe"):
+        raise SettingsError(f"-mqkv is not planned for {model.arch}, whose graph reads q, k and v one by one; leave it out")
+    if settings.merge_up_gate_experts and model.arch in MERGES_UP_GATE:
         up, gate = (cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight") for which in ("up", "gate"))
-        for il in range(model.hparams.n_layer):
+        for il in range(model.hparams.n_layer_run):
             u, g = int(up[il]), int(gate[il])
-            if min(u, g) < 0 or model.arch == "llama":
+            if min(u, g) < 0:
                 continue
             same = cols.type_id[u] == cols.type_id[g] and (cols.ne[u] == cols.ne[g])[[0, 2]].all()
             if same and where[u] == where[g]:
                 biases = _biases(cols, il, ["ffn_gate_exps", "ffn_up_exps"])
+                rows = int(cols.ne[u, 1])  # the engine gives the biases as many rows as an expert has, not as there are experts
                 for suffix, pieces in (("weight", [g, u]), ("bias", biases)):
                     if pieces:
-                        added.append(_added(cols, f"blk.{{il}}.ffn_gate_up_exps.{suffix}", il, pieces))
+                        added.append(_added(cols, f"blk.{{il}}.ffn_gate_up_exps.{suffix}", il, pieces, rows))
                         places.append(int(where[u]))
                         inside += pieces
     return Merged(tuple(added), np.array(places, np.int8), np.array(inside, np.int64), not_asked)
@@ -82,15 +92,20 @@ def _latent_parts(cols: Columns, il: int) -> tuple[str, list[int]]:
     return "attn_qk_a_mqa", [q, kv]
 
 
-def _biases(cols: Columns, il: int, roles: list[str]) -> list[int]:
-    """Rows of the biases of some tensors; none where one is missing."""
+def _biases(cols: Columns, il: int, roles: list[str], arch: str = "") -> list[int]:
+    """Rows of the biases of some tensors; none where one is missing.
+
+    Raises SettingsError for biases of an architecture whose loader stops at them.
+    """
     rows = [int(cols.rows(f"blk.{{il}}.{role}.bias")[il]) for role in roles]
+    if arch and max(rows) >= 0 and (arch not in MERGES_BIASES or min(rows) < 0):
+        raise SettingsError(f"-mqkv: layer {il} has biases of q, k or v, at which the engine stops for {arch}; leave it out")
     return rows if min(rows) >= 0 else []
 
 
-def _added(cols: Columns, pattern: str, il: int, parts: list[int]) -> Added:
+def _added(cols: Columns, pattern: str, il: int, parts: list[int], bias_rows: int = 1) -> Added:
     first = cols.ne[parts[0]]
     shape = (int(first[0]), int(cols.ne[parts, 1].sum()), int(first[2]))
     if pattern.endswith(".bias"):  # one number per row of the weight
-        shape = (int(cols.ne[parts, 0].sum()), int(first[1]), 1)
+        shape = (int(cols.ne[parts, 0].sum()), bias_rows, 1)
     return Added(pattern.replace("{il}", str(il)), pattern, il, parts[0], shape)

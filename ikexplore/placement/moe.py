@@ -20,13 +20,16 @@ def _rule(il: int, flag: str) -> Rule:
 
 
 def n_cpu_moe_rules(
-    cols: Columns, count: int, default: Sequence[int], n_gpu: int, graph: bool = False
+    cols: Columns, count: int, default: Sequence[int], n_gpu: int, n_run: int, graph: bool = False
 ) -> list[Rule]:
-    """Rules of --n-cpu-moe: the last layers that have experts; with several GPUs (but -sm graph) each gives up its own."""
+    """Rules of --n-cpu-moe: the last layers that have experts; with several GPUs (but -sm graph) each gives up its own.
+
+    n_run: layers that run; with several GPUs the engine counts the others too.
+    """
     n = cols.n_layer
     if count >= n or n_gpu < 2 or graph:
         has = cols.rows("blk.{il}.ffn_down_exps.weight")[:-1] >= 0
-        return [_rule(il, "--n-cpu-moe") for il in reversed(range(n)) if has[il]][:count]
+        return [_rule(il, "--n-cpu-moe") for il in reversed(range(n_run)) if has[il]][:count]
     left = shared_out([list(default[:n]).count(gpu) for gpu in range(n_gpu)], count, n)
     rules = []
     for il in reversed(range(n)):
@@ -76,13 +79,18 @@ class Fit:
     device_use: tuple[tuple[int, int, int, int], ...] = ()
 
 
-def fit(cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], free: Sequence[int]) -> Fit:
+def fit(
+    cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], free: Sequence[int], n_run: int
+) -> Fit:
     """Moves experts (or, in models without, whole layers) to the host until the rest fits ``free`` bytes per GPU.
+
+    n_run: layers that run.
 
     Raises SettingsError when even that does not fit ("Unable to auto-fit model" in the reference).
     """
-    roles = [cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[:-1] for which in ("down", "up", "gate")]
+    roles = [cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[:-1] for which in ("down", "up", "gate", "gate_up")]
     experts = np.sum([np.where(rows < 0, 0, cols.nbytes[rows]) for rows in roles], axis=0)
+    experts[n_run:] = 0
     if not np.any(experts):
         return Fit((), _fill_from_the_end(sizes.total, free))
     rules: list[Rule] = []
@@ -109,7 +117,7 @@ def fit(cols: Columns, sizes: LayerSizes, slots: Slots, default: Sequence[int], 
     return Fit(tuple(rules), slots, tuple(layers), tuple(use))
 
 
-def fit_graph(cols: Columns, sizes: LayerSizes, slots: Slots, available: int) -> Fit:
+def fit_graph(cols: Columns, sizes: LayerSizes, slots: Slots, available: int, n_run: int) -> Fit:
     """-sm graph: experts of the first layers go to the host until the rest and the compute buffer fit.
 
     Raises SettingsError when even all of them are not enough.
@@ -117,8 +125,8 @@ def fit_graph(cols: Columns, sizes: LayerSizes, slots: Slots, available: int) ->
     rules: list[Rule] = []
     layers: list[int] = []
     need = sizes.required
-    for il in range(cols.n_layer):
-        rows = [int(cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[il]) for which in ("down", "up", "gate")]
+    for il in range(n_run):
+        rows = [int(cols.rows(f"blk.{{il}}.ffn_{which}_exps.weight")[il]) for which in ("down", "up", "gate", "gate_up")]
         held = sum(int(cols.nbytes[row]) for row in rows if row >= 0)
         need -= held
         if held:

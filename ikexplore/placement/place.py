@@ -96,8 +96,9 @@ class Placement:
 
     @cached_property
     def kv_slots(self) -> tuple[int, ...]:
-        """Slot of each layer's cache; overrides never move it."""
-        return self.slots.layers if self.context.offload_kqv else (HOST,) * len(self.slots.layers)
+        """Slot of each layer's cache; overrides never move it. Layers that do not run have none."""
+        run = self.model.hparams.n_layer_run
+        return self.slots.layers[:run] if self.context.offload_kqv else (HOST,) * run
 
     @cached_property
     def n_copies(self) -> int | None:
@@ -105,7 +106,7 @@ class Placement:
         wanted = (
             len(self.machine.gpus) > 1
             and self.deal.n_gpu_layers > self.model.hparams.n_layer
-            and self.settings.split_mode == "layer"
+            and self.context.split_mode == "layer"
             and self.context.offload_kqv
         )
         if self.settings.profile == NEW and (self.settings.overrides or self.deal.fit is not None):
@@ -215,7 +216,7 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
     """
     newer, cx, cols = settings.profile == NEW, context(model, settings, machine), columns(model)
     dealt = deal(model, settings, machine, cx, cols)
-    rules = _rules(settings, dealt, cols)
+    rules = _rules(settings, dealt, cols, model.hparams.n_layer_run)
     pinned = machine.cuda_build and bool(machine.gpus)
     cols = with_copies(cols)
     slot = _slot_places(dealt)
@@ -223,8 +224,10 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
     where = _places(cols, dealt, slot, rules, rule, apart=pinned and not newer)
 
     merged = merged_tensors(model, settings, cols, slot, where) if newer else Merged.none(len(cols))
-    said = overridden(model, cols, rules, merged.not_asked, "CUDA_Host" if newer and pinned else "CPU")
-    to_host = any(r.buffer == "CPU" and (rule == i).any() for i, r in enumerate(rules))
+    host_name = "CUDA_Host" if newer and pinned else "CPU"
+    said = overridden(model, cols, rules, merged.not_asked, host_name, newer)
+    to_host = said.get(host_name, 0) > 0
+    where[cols.layer >= model.hparams.n_layer_run] = -1
     use_mmap = settings.use_mmap and not settings.rtr and not (newer and (to_host or merged.added))
     if merged.added:
         cols = cols.with_added(merged.added)
@@ -233,7 +236,8 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
         rule = np.concatenate([rule, np.full(len(merged.added), -1, np.int16)])
     division, n_whole = None, len(cols)
     if dealt.points is not None:
-        on_gpus = [il for il, slot in enumerate(dealt.slots.layers) if slot != HOST]
+        run = dealt.slots.layers[: model.hparams.n_layer_run]
+        on_gpus = [il for il, slot in enumerate(run) if slot != HOST]
         division = divide(model, cols, dealt.points, on_gpus, rule >= 0)
         where = np.where(np.isin(np.arange(len(cols)), division.whole), len(dealt.gpus) + 2, where)
         cols = cols.with_added(division.added)
@@ -260,7 +264,7 @@ def place(model: Model, settings: Settings, machine: Machine) -> Placement:
     )  # fmt: skip
 
 
-def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:
+def _rules(settings: Settings, dealt: Deal, cols: Columns, n_run: int) -> tuple[Rule, ...]:
     """All override rules in the order in which they are tried."""
     newer = settings.profile == NEW
     names = [*(gpu.name for gpu in dealt.gpus), "CPU"]
@@ -276,7 +280,7 @@ def _rules(settings: Settings, dealt: Deal, cols: Columns) -> tuple[Rule, ...]:
     if dealt.fit is not None:
         rules += dealt.fit.rules
     if newer and settings.n_cpu_moe and dealt.gpus:
-        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, dealt.default, len(dealt.gpus), settings.split_mode == "graph")
+        rules += n_cpu_moe_rules(cols, settings.n_cpu_moe, dealt.default, len(dealt.gpus), n_run, dealt.points is not None)
     return tuple(rules)
 
 

@@ -12,7 +12,7 @@ from ..models.hparams import HParams
 
 MIB = 2**20
 _ROLES = {
-    "experts": ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"),
+    "experts": ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_up_exps"),
     "shared": ("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"),
     "dense": ("ffn_gate", "ffn_up", "ffn_down"),
 }
@@ -44,6 +44,7 @@ def layer_sizes(hp: HParams, cols: Columns, cx: Context, n_ctx: int, n_ubatch: i
     """Sizes for a cache of ``n_ctx`` cells (as given by -c) and micro-batches of ``n_ubatch`` tokens."""
     n = hp.n_layer
     tensors = np.bincount(cols.layer + 1, weights=cols.nbytes, minlength=n + 1)[1:].tolist()
+    tensors[hp.n_layer_run :] = [0.0] * hp.n_nextn
     output = [row for name, row in cols.row.items() if name == "output.weight"]
     embd = cols.row.get("token_embd.weight")
     tensors.append(float(cols.nbytes[output[0]] if output else cols.nbytes[embd] if embd is not None else 0))
@@ -62,9 +63,9 @@ def _widest(hp: HParams, cols: Columns) -> int:
     """Columns of feed-forward results that the widest layer holds at once, by the loader's estimate."""
     widest = 0
     for kind, roles in _ROLES.items():
-        width = np.zeros(hp.n_layer, np.int64)
+        width = np.zeros(hp.n_layer_run, np.int64)
         for role in roles:
-            rows = cols.rows(f"blk.{{il}}.{role}.weight")[:-1]
+            rows = cols.rows(f"blk.{{il}}.{role}.weight")[: hp.n_layer_run]
             width += np.where(rows < 0, 0, cols.ne[rows, 1])
         widest = max(widest, int(width.max()) * (hp.n_expert_used if kind == "experts" else 1))
     return widest

@@ -31,6 +31,8 @@ Progress = Callable[[dict], None]
 MOST_PROGRAMS = 16
 #: bytes that their memory may take, however small the model is
 LEAST_ROOM = 64 << 20
+#: architectures whose results were compared with the reference's; others are planned only
+RUN = ("deepseek2", "gpt-oss", "llama", "qwen2", "qwen3", "qwen3moe")
 
 
 class Session:
@@ -45,6 +47,8 @@ class Session:
         self.model, self.settings = model, settings or Settings()
         self.on_progress = on_progress
         self.machine = machine or Machine.detect()
+        if model.arch not in RUN:
+            raise ModelError(f"architecture {model.arch!r} can be planned, not run yet; those run are {', '.join(RUN)}")
         if not model.has_weights:
             raise ModelError(f"{model.name}: a header without weights can be planned, not run; open the GGUF itself")
         self.resolved = self.settings.resolved(model, self.machine)

@@ -149,12 +149,13 @@ def _flash(graph: Graph, r: Rules, rows: np.ndarray, cc: int) -> np.ndarray:
     able = np.empty(len(rows), bool)
     q, k, v = (graph.srcs[rows, i] for i in range(3))
     sizes = [graph.ne[q][:, :3], graph.ne[k][:, [0, 2]], graph.ne[v][:, 0]]
-    facts = np.column_stack([*sizes, graph.type_id[k], graph.type_id[v]])
+    windowed = np.array(["n_swa" in params for _, params in graph.labels])[graph.label_id[rows]]
+    facts = np.column_stack([*sizes, graph.type_id[k], graph.type_id[v], windowed])
     for i, key in enumerate(map(tuple, facts.tolist())):
         if key not in seen:
-            d, n, heads, d_k, heads_kv, d_v, type_k, type_v = key
-            test = flash_2026 if r.newer else flash_2025
-            seen[key] = test(d, n, heads // heads_kv, d_k, d_v, type_name(type_k), type_name(type_v), cc)
+            d, n, heads, d_k, heads_kv, d_v, type_k, type_v, window = key
+            shape = d, n, heads // heads_kv, d_k, d_v, type_name(type_k), type_name(type_v), cc
+            seen[key] = flash_2026(*shape, window=bool(window)) if r.newer else flash_2025(*shape)
         able[i] = seen[key]
     return able
 

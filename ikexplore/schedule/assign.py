@@ -23,7 +23,7 @@ REASONS = (
     "view",  # it only looks at memory that is there
     "consumer",  # the op that reads it runs there
     "reduced",  # a part of a sum, which belongs to its GPU, or the sum itself
-    "pinned",  # the graph builder asked for the CPU (-nkvo)
+    "pinned",  # the graph builder asked for the CPU (-nkvo), or for the layer's own backend (norms with a mean)
 )
 REASON = {name: number for number, name in enumerate(REASONS)}
 
@@ -43,23 +43,43 @@ def assign(
     supports: np.ndarray,
     offload: np.ndarray,
     n_backends: int,
+    slots: np.ndarray,
+    newer: bool,
 ) -> Assignment:
     """Assigns every row.
 
     held int8 [rows]: backend whose memory holds the tensor before the graph runs, -1 for none. weight bool [rows]: it
     is a weight. supports bool [rows, n_backends]: who can compute it. offload bool [rows]: a GPU may fetch its weights.
+    slots int8 per layer: its backend, where norms are put that the graph builder pins. newer: the rules of August 2026.
     """
     n, n_leafs = len(graph), graph.n_leafs
     cpu = n_backends - 1
     backend, reason = np.full(n, -1, np.int8), np.zeros(n, np.int8)
     pinned = np.array([params.get("backend") == "CPU" for _, params in graph.labels])[graph.label_id]
     backend[pinned], reason[pinned] = cpu, REASON["pinned"]
+    if (graph.op_id == OP["NORM"]).any():
+        _norms(graph, held, weight, slots, newer, backend, reason)
     view = graph.is_view_op
     reduce = graph.op_id == OP["REDUCE"]
     fast(_first, n)(graph.srcs, graph.view_src, graph.flags, held, weight, supports, offload, reduce, backend, reason)
     fast(_spread, n)(view, supports, n_leafs, cpu, backend, reason)
     fast(_rest, n)(graph.srcs, graph.view_src, view, held, supports, n_leafs, backend, reason)
     return Assignment(backend, reason)
+
+
+def _norms(
+    graph: Graph, held: np.ndarray, weight: np.ndarray, slots: np.ndarray, newer: bool, backend: np.ndarray, reason: np.ndarray
+) -> None:
+    """Pins norms to their layer's backend; in August 2026 the product with a weight takes its norm to the weight."""
+    for row in graph.rows_by_op[OP["NORM"]].tolist():
+        if graph.labels[graph.label_id[row]][1].get("backend") == "layer":
+            backend[row], reason[row] = slots[graph.layer[row]], REASON["pinned"]
+    if not newer:
+        return
+    for row in graph.rows_by_op[OP["MUL"]].tolist():
+        norm, factor = graph.srcs[row, :2].tolist()
+        if graph.op_id[norm] == OP["NORM"] and weight[factor]:
+            backend[[norm, row]], reason[[norm, row]] = held[factor], REASON["weight"]
 
 
 def _first(srcs, view_src, flags, held, weight, supports, offload, reduce, backend, reason):  # type: ignore[no-untyped-def]

@@ -23,8 +23,10 @@ def flash_2025(d: int, n: int, gqa: int, d_k: int, d_v: int, type_k: str, type_v
     return cc >= VOLTA and type_k == type_v == "f16"
 
 
-def flash_2026(d: int, n: int, gqa: int, d_k: int, d_v: int, type_k: str, type_v: str, cc: int) -> bool:
-    """August 2026 (ggml_cuda_fattn_is_supported), without sliding window."""
+def flash_2026(
+    d: int, n: int, gqa: int, d_k: int, d_v: int, type_k: str, type_v: str, cc: int, window: bool = False
+) -> bool:
+    """August 2026 (ggml_cuda_fattn_is_supported). window: the op knows of a sliding window."""
     if cc < PASCAL or cc == 610:
         return _vector(d_k, d_v, type_k, type_v) if n <= 8 or d == 256 else _tile(d_k, d_v)
     if cc < VOLTA:
@@ -34,7 +36,7 @@ def flash_2026(d: int, n: int, gqa: int, d_k: int, d_v: int, type_k: str, type_v
     mma = cc >= TURING
     plain = not any(kind.startswith(("q", "iq")) for kind in (type_k, type_v))
     vector = d <= 256 and d_k == d_v and d % 64 == 0
-    if n == 1 and vector and plain and not (mma and gqa % 2 == 0):
+    if n == 1 and vector and plain and not (mma and gqa % 2 == 0 and not window):
         return _vector(d_k, d_v, type_k, type_v)
     if mma and d in (576, 512, 320):
         return gqa % 4 == 0

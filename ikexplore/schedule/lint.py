@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph.types import type_name
+from ..models.traits import FULL_PROOF, traits_of
 from ..placement.rules import matches
 from . import contradictions, slips
 from .finding import LEVELS, Finding, flag, splits_with
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 MIB = 2**20
+#: architectures whose graph -rcache changes (August 2026)
+ROPE_CACHED = ("deepseek2", "gemma3", "glm4moe", "qwen3")
+
 
 def findings(plan: Plan) -> list[Finding]:
     """All findings of a plan, the worst first."""
     found = [*_sizes(plan), *_rules(plan), *_repack(plan), *_copies(plan), *_unknown(plan)]
+    found += _not_planned(plan)
     found += [*slips.findings(plan), *contradictions.findings(plan)]
     return sorted(found, key=lambda f: LEVELS.index(f.level))
 
@@ -108,3 +113,22 @@ def _copies(plan: Plan) -> list[Finding]:
 def _unknown(plan: Plan) -> list[Finding]:
     flags = plan.settings.unknown
     return [Finding("note", f"{word} was not understood and has no part in this plan.") for word in flags]
+
+
+def _not_planned(plan: Plan) -> list[Finding]:
+    """Switches that change the graph and that no plan follows; what was not compared with the engine."""
+    hp, words = plan.model.hparams, {words[0] for words in plan.settings.other}
+    changed = {"--rope-cache": hp.arch in ROPE_CACHED, "--multi-token-prediction": hp.n_nextn > 0}
+    found = []
+    for word, matters in changed.items():
+        if matters and word in words:
+            text = f"{word} changes the graph of {hp.arch} and is not planned: this plan is without it."
+            found.append(Finding("warning", text))
+    traits, cx = traits_of(hp.arch), plan.placement.context
+    if plan.settings.split_mode == "graph" and cx.split_mode != "graph" and plan.placement.gpus:
+        text = f"-sm graph does not divide {hp.arch}: the engine goes back to -sm layer."
+        found.append(Finding("note", text, "-sm layer"))
+    if traits.proof != FULL_PROOF and plan.placement.gpus:
+        what = "graph, cache and compute buffer were compared with the engine's on the CPU"
+        found.append(Finding("note", f"{hp.arch}: {what}; what GPUs do follows from rules compared with other architectures."))
+    return found

@@ -191,7 +191,9 @@ def schedule(graph: Graph, placed: Placement, rules: Rules, policy: tuple[tuple[
             by_cc[gpu.cc] = supports(graph, rules, gpu.cc)
         able[:, i] = by_cc[gpu.cc]
     wanted = wants(graph, rules)
-    at = assign(graph, held, weight, able, wanted & allowed(policy)[graph.op_id], n_gpu + 1)
+    slots = np.array([n_gpu if slot < 0 else slot for slot in placed.slots.layers], np.int8)
+    offload = wanted & allowed(policy)[graph.op_id]
+    at = assign(graph, held, weight, able, offload, n_gpu + 1, slots, rules.newer)
     if (graph.op_id == OP["REDUCE"]).any():
         _check_parts(graph, at, able)
     cut = split(graph, at, held, weight, rules.max_inputs, n_gpu + 1)
