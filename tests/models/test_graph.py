@@ -188,7 +188,7 @@ def test_head_by_head_attention():
 
 
 def test_wrong_input():
-    with pytest.raises(ModelError, match=r"'mamba' has no graph yet; planned and run are deepseek2, gpt-oss, llama"):
+    with pytest.raises(ModelError, match=r"architecture 'mamba' has no graph yet; those planned are cohere2, deepseek2"):
         build(ikx.Model([], {"general.architecture": "mamba"}), ikx.Settings())
     model = small("llama")
     lacking = ikx.Model([t for t in model.tensors.values() if t.name != "blk.1.attn_k.weight"], model.metadata)

@@ -160,3 +160,12 @@ def test_real_file(data):
     last = max(t.offset + t.nbytes for t in model.tensors.values())
     assert plan.placement.model_bytes == [("CPU", last - first)]
     assert plan.graph_nodes == 5 + 2 * 25  # f16 up and gate are not fused: 23 nodes a layer and 2 more
+
+
+def test_kimi():
+    """Kimi-K2 is deepseek2 with 384 experts, at which June 2025 stops."""
+    model = small("deepseek2", 3, experts=384, used=8, heads=64, q_lora=256, latent=("attn_k_b", "attn_v_b"))
+    plan = planned(model, "-c 4096 -ngl 99 -ot exps=CPU", profile="2026-08")
+    assert plan.overridden == {"CUDA_Host": 6} and plan.graph_splits > 1
+    with pytest.raises(ModelError, match="expert_count is 384; the engine of profile 2025-06 stops at 256"):
+        planned(model, "-c 4096 -ngl 99", profile="2025-06")
