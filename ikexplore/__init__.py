@@ -17,6 +17,7 @@ _HOME = {
     "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
+    "kld": "run", "Kld": "run", "base_logits": "run", "imatrix": "run", "Imatrix": "run",
     "sweep": "run", "Sweep": "run", "requantized": "run", "quantize": "run", "Recipe": "run",
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--pure", action="store_true", help="TYPE for the output and the embedding too")
     quantize.add_argument("--output-tensor-type", metavar="TYPE", help="type of the output matrix")
     quantize.add_argument("--token-embedding-type", metavar="TYPE", help="type of the token embedding")
-    quantize.add_argument("--imatrix", metavar="PATH", help="importance of columns, as llama-imatrix writes it (.dat)")
+    quantize.add_argument("--imatrix", metavar="PATH", help="importance of columns: llama-imatrix's file, .dat or GGUF")
     quantize.add_argument("--repack", action="store_true", help="interleave rows (_R4, _R8) in the file")
     quantize.add_argument("--repack-pattern", metavar="REGEXES", help="only tensors whose name one of these finds")
     quantize.add_argument("--dry-run", action="store_true", help="print types and sizes, write nothing")
@@ -245,13 +245,13 @@ def _perplexity(options: argparse.Namespace) -> int:
 
 def _quantize(options: argparse.Namespace) -> int:
     """A line a tensor, then the sum; an interrupted run leaves no file."""
-    from .run.quantize import load_imatrix, quantize
+    from .run import Imatrix, quantize
     from .run.recipe import Recipe, parse_rules
 
     _no_flags(options)
     recipe = Recipe(options.type.lower(), parse_rules(options.custom_q), options.pure, options.output_tensor_type,
                     options.token_embedding_type)
-    imatrix = load_imatrix(options.imatrix) if options.imatrix else None
+    imatrix = Imatrix.load(options.imatrix) if options.imatrix else None
     bar = _Bar() if sys.stderr.isatty() and not options.dry_run else None
     try:
         done = quantize(_model(options), options.out, recipe, imatrix, repack=options.repack,

@@ -1,6 +1,9 @@
 """Running a model on this machine: sessions, sweeps, text, quality."""
 
-from .quantize import Quantized, load_imatrix, quantize
+from .base_logits import base_logits
+from .imatrix import Imatrix, imatrix
+from .kld import Kld, kld
+from .quantize import Quantized, quantize
 from .recipe import Recipe
 from .requantize import requantized
 from .session import Session
@@ -8,6 +11,6 @@ from .sweep import Sweep, sweep
 from .text import Perplexity, detokenize, generate, logits, perplexity, tokenize
 
 __all__ = [
-    "Perplexity", "Quantized", "Recipe", "Session", "Sweep", "detokenize", "generate", "load_imatrix", "logits", "perplexity",
-    "quantize", "requantized", "sweep", "tokenize",
+    "Imatrix", "Kld", "Perplexity", "Quantized", "Recipe", "Session", "Sweep", "base_logits", "detokenize", "generate", "imatrix",
+    "kld", "logits", "perplexity", "quantize", "requantized", "sweep", "tokenize",
 ]

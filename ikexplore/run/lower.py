@@ -80,6 +80,7 @@ class Lowering:
         self.keep: list[np.ndarray] = []
         self.fixed: list[tuple[np.ndarray, At]] = []
         self._node_at: dict[int, int] = {}
+        self.places: dict[int, Any] = {}  # where each node's values are until the last node that reads them has run
         self._tiles: dict[tuple[int, bool], Tiles] = {}
         self.row = -1
         self._study()
@@ -268,6 +269,7 @@ class Lowering:
                 continue
             if self.root[row] == row:
                 self._node_at[row] = self.arena.take(self.nbytes(row))
+                self.places[row] = At(self._node_at[row])
             if op not in OPS:
                 raise ModelError(f"{g.name[row]}: this engine has no kernel for {op} yet")
             OPS[op](self, row)
@@ -300,5 +302,6 @@ class Lowering:
             table += resolve(at)
         for i in self.instructions:
             i.args = [resolve(v) for v in i.args]
+        self.places = {row: resolve(at) for row, at in self.places.items()}
         last = len(self.graph) - 1
         return Program(self.instructions, [memory, *self.keep], base + self._node_at[self.root[last]])

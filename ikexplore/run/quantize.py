@@ -176,30 +176,3 @@ def _finite(x: np.ndarray, name: str, first: int) -> np.ndarray:
         row, column = np.argwhere(bad)[0]
         raise QuantError(f"{name}: {x[row, column]} at row {first + row}, column {column}; quantizers need finite weights")
     return x
-
-
-def load_imatrix(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Mean squared activations per column from an imatrix.dat (llama-imatrix): name -> float32.
-
-    Layout: int32 number of entries; each int32 length and name, int32 calls, int32 n, float32[n] sums; what follows is
-    not read. Raises QuantError naming the file and the byte where it ends too early.
-    """
-    data, at, found = Path(path).read_bytes(), 0, {}
-
-    def take(n: int) -> bytes:
-        nonlocal at
-        if n < 0 or at + n > len(data):
-            raise QuantError(f"{path}: no imatrix.dat: at byte {at} it lacks {n} bytes")
-        at += n
-        return data[at - n : at]
-
-    def number() -> int:
-        return int.from_bytes(take(4), "little", signed=True)
-
-    for _ in range(number()):
-        name = take(number()).decode("utf-8", "replace")
-        calls, n = number(), number()
-        found[name] = np.frombuffer(take(4 * n), "<f4") / max(1, calls)
-    return found
-
-

@@ -24,6 +24,7 @@ from ..placement import place
 from ..settings import Settings
 from .lower import Inputs, Lowering
 from .rope_table import rope_table
+from .trace import Observer, Trace, run_watched
 from .weights import Weight, load
 
 Progress = Callable[[dict], None]
@@ -54,6 +55,7 @@ class Session:
         self.resolved = self.settings.resolved(model, self.machine)
         self.context = context(model, self.settings)
         self.n_ctx, self.n_past = self.context.n_ctx, 0
+        self.observer: Observer | None = None  #: sees the values of the nodes that it wants, while they are there
         self._stop = np.zeros(1, np.int64)
         self._lock = threading.Lock()
         self._programs: dict[tuple, Any] = {}
@@ -118,14 +120,17 @@ class Session:
     def _eval_ubatch(self, tokens: np.ndarray, n_outputs: int) -> np.ndarray:
         n = len(tokens)
         with self._lock:
-            program, logits = self._program(n, n_outputs)
+            program, logits, trace = self._program(n, n_outputs)
             self.inputs.tokens[:n] = tokens
             self.inputs.positions[:n] = self.n_past + np.arange(n)
             self.inputs.out_ids[:n_outputs] = np.arange(n - n_outputs, n)
             self.inputs.past[:] = self.n_past, self.n_past + n
             if self._stop[0]:
                 raise Cancelled("stopped before the evaluation")
-            self._team(n).run(program.records, self._stop)
+            if self.observer is None:
+                self._team(n).run(program.records, self._stop)
+            else:
+                run_watched(program, trace, self._team(n), self._stop, self.observer)
             if self._stop[0]:
                 raise Cancelled("stopped in the middle of an evaluation")
             self.n_past += n
@@ -142,8 +147,8 @@ class Session:
     def _threads(self, n_tokens: int) -> int:
         return self.resolved.n_threads if n_tokens == 1 else self.resolved.n_threads_batch
 
-    def _program(self, n: int, n_outputs: int) -> tuple[Program, np.ndarray]:
-        """The linked program for a shape and its logits; with flash attention one serves every position."""
+    def _program(self, n: int, n_outputs: int) -> tuple[Program, np.ndarray, Trace]:
+        """The linked program for a shape, its logits, its nodes; with flash attention one serves every position."""
         step = 32 if not self.context.flash_attn else 256 if self._expands(n) else self.n_ctx
         n_kv = min(self.n_ctx, -(-(self.n_past + n) // step) * step)
         key = (n, n_outputs, n_kv)
@@ -152,14 +157,15 @@ class Session:
             lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
             program = lowering.program().link(self._compiling)
             self._forget(program)
-            self._programs[key] = program, _floats_at(program, n_outputs, self.model.hparams.n_vocab)
+            trace = Trace(graph, self, lowering.places, program.keep[0])
+            self._programs[key] = program, _floats_at(program, n_outputs, self.model.hparams.n_vocab), trace
         return self._programs[key]
 
     def _forget(self, coming: Program) -> None:
         """Old programs go when they are many, or when their memory exceeds a tenth of what weights and cache take."""
         held = sum(w.data.nbytes for w in self.weights.values()) + sum(c.nbytes for c in self.caches.values())
         room = max(LEAST_ROOM, held // 10)
-        sizes = {key: program.keep[0].nbytes for key, (program, _) in self._programs.items()}
+        sizes = {key: program.keep[0].nbytes for key, (program, *_) in self._programs.items()}
         while sizes and (len(sizes) >= MOST_PROGRAMS or sum(sizes.values()) + coming.keep[0].nbytes > room):
             oldest = next(iter(sizes))
             del sizes[oldest], self._programs[oldest]

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import SettingsError
+from ..errors import Cancelled, SettingsError
 from ..models import Model
 from ..models.tokenizer import Tokenizer
 from ..models.tokenizer import tokenizer as _make_tokenizer
 from ..settings import Settings
+from .chunks import Chunks, mean_error, nll, progress_bar
 from .session import Session
 
 
@@ -79,49 +80,43 @@ def _choose(row: np.ndarray, temperature: float, rng: np.random.Generator) -> in
 @dataclass
 class Perplexity:
     """``value`` with its standard ``error``; ``chunks``: the running value after each chunk; ``nll`` nats per token;
-    ``bits_per_byte`` of the text that was predicted."""
+    ``bits_per_byte`` of the text that was predicted; ``stopped``: it was interrupted, and says what was done until then."""
 
     value: float
     error: float
     nll: float
     bits_per_byte: float
     chunks: list[float] = field(default_factory=list)
+    stopped: bool = False
 
 
 def perplexity(model: Model, text: str, ctx: int = 512, settings: Settings | None = None,
-               on_chunk: Callable[[int, int, float], None] | None = None) -> Perplexity:
+               on_chunk: Callable[[int, int, float], None] | None = None, progress: bool = False) -> Perplexity:
     """llama-perplexity's figure: the text in chunks of ``ctx`` tokens, each from an empty cache and with the
     first token replaced by BOS where the model wants one; the second half of each chunk counts.
 
-    ``on_chunk(done, total, running value)`` hears of each. Raises SettingsError for text shorter than two chunks.
+    ``on_chunk(done, total, running value)`` hears of each; ``progress`` draws a bar. Ctrl-C after the first chunk ends it
+    early with ``stopped`` set. Raises SettingsError for text shorter than a chunk.
     """
-    tok = _tokenizer(model)
-    ids = np.array(tok.encode(text), np.int64)
-    total = len(ids) // ctx
-    if total < 1 or ctx < 8:
-        raise SettingsError(f"{len(ids)} tokens make no chunk of {ctx}; give more text or a smaller ctx (8 or more)")
-    begins = bool(model.metadata.get("tokenizer.ggml.add_bos_token", False)) and tok.bos is not None
-    found, running, nbytes = [], [], 0
-    with Session(model, (settings or Settings()).replace(n_ctx=ctx)) as session:
-        for i in range(total):
-            chunk = ids[i * ctx : (i + 1) * ctx].copy()
-            if begins:
-                chunk[0] = tok.bos
-            session.rewind()
-            first = ctx // 2
-            out = session.eval(chunk, ctx - first)[:-1].astype(np.float64)
-            targets = chunk[first + 1 :]
-            found.append(_nll(out, targets))
-            nbytes += len(tok.decode_bytes(targets.tolist()))
-            running.append(math.exp(np.concatenate(found).mean()))
-            if on_chunk:
-                on_chunk(i + 1, total, running[-1])
-    nll = np.concatenate(found)
-    mean = float(nll.mean())
-    error = math.exp(mean) * math.sqrt(max(0.0, float((nll**2).mean()) - mean**2) / max(1, len(nll) - 1))
-    return Perplexity(math.exp(mean), error, mean, float(nll.sum()) / math.log(2) / max(1, nbytes), running)
-
-
-def _nll(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    top = rows.max(axis=1, keepdims=True)
-    return np.log(np.exp(rows - top).sum(axis=1)) + top[:, 0] - rows[np.arange(len(targets)), targets]
+    chunks = Chunks(model, text, ctx)
+    found: list[np.ndarray] = []
+    running: list[float] = []
+    nbytes, stopped = 0, False
+    with progress_bar(progress, "perplexity") as tell, chunks.session(model, settings) as session:
+        try:
+            for i in range(len(chunks)):
+                found.append(nll(chunks.logits(session, i), chunks.targets(i)))
+                nbytes += len(_tokenizer(model).decode_bytes(chunks.targets(i).tolist()))
+                mean, error = mean_error(np.concatenate(found))
+                running.append(math.exp(mean))
+                tell(i + 1, len(chunks), f"PPL {running[-1]:.4f} ± {running[-1] * error:.4f}")
+                if on_chunk:
+                    on_chunk(i + 1, len(chunks), running[-1])
+        except (KeyboardInterrupt, Cancelled):
+            if not running:
+                raise
+            stopped = True
+    values = np.concatenate(found[: len(running)])
+    mean, error = mean_error(values)
+    bits = float(values.sum()) / math.log(2) / max(1, nbytes)
+    return Perplexity(math.exp(mean), math.exp(mean) * error, mean, bits, running, stopped)

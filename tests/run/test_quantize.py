@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ikexplore as ikx
-from ikexplore.run.quantize import load_imatrix, quantize
+from ikexplore.run import Imatrix, quantize
 from ikexplore.run.recipe import Recipe, parse_rules
 
 
@@ -79,7 +79,7 @@ def test_an_imatrix_is_used(llama, tmp_path):
     name = b"blk.0.ffn_up.weight"
     body = struct.pack("<i", 1) + struct.pack("<i", len(name)) + name + struct.pack("<ii", 4, 256) + (4 * weight).tobytes()
     (tmp_path / "imatrix.dat").write_bytes(body)
-    found = load_imatrix(tmp_path / "imatrix.dat")
+    found = Imatrix.load(tmp_path / "imatrix.dat")
     assert np.allclose(found[name.decode()], weight)
     errors = {}
     for use in (None, found):
@@ -91,7 +91,7 @@ def test_an_imatrix_is_used(llama, tmp_path):
     assert errors[False] < 0.95 * errors[True]
     (tmp_path / "cut.dat").write_bytes(body[:50])
     with pytest.raises(ikx.QuantError, match="at byte"):
-        load_imatrix(tmp_path / "cut.dat")
+        Imatrix.load(tmp_path / "cut.dat")
 
 
 def test_interrupted_leaves_nothing(llama, tmp_path):
