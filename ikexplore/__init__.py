@@ -18,6 +18,7 @@ _HOME = {
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
     "kld": "run", "Kld": "run", "base_logits": "run", "imatrix": "run", "Imatrix": "run",
+    "crosscheck": "run", "pareto": "run", "Pareto": "run",
     "sweep": "run", "Sweep": "run", "requantized": "run", "quantize": "run", "Recipe": "run",
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",

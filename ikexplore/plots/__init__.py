@@ -1,8 +1,8 @@
 """Static figures (matplotlib, object API): the twin of every widget, and usable alone.
 
-``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)``, ``frontier(points, x, y)`` each return a
-matplotlib ``Figure``, which a notebook shows and ``figure.savefig("x.svg")`` writes; pyplot is never touched.
-``page(plan)`` is all of it as SVG text.
+``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)``, ``frontier(points, x, y)``,
+``pareto(result)`` each return a matplotlib ``Figure``, which a notebook shows and ``figure.savefig("x.svg")``
+writes; pyplot is never touched. ``page(plan)`` is all of it as SVG text.
 """
 
 from .bars import memory
@@ -10,7 +10,8 @@ from .curves import throughput
 from .lanes import splits
 from .page import page
 from .picture import Picture
+from .quality import pareto
 from .sizes import frontier, unbeaten
 from .tensormap import tensors
 
-__all__ = ["Picture", "frontier", "memory", "page", "splits", "tensors", "throughput", "unbeaten"]
+__all__ = ["Picture", "frontier", "memory", "page", "pareto", "splits", "tensors", "throughput", "unbeaten"]

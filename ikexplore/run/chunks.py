@@ -76,13 +76,13 @@ def mean_error(x: np.ndarray) -> tuple[float, float]:
 
 
 @contextmanager
-def progress_bar(wanted: bool, what: str, on_chunk: Tell | None = None) -> Iterator[Tell]:
+def progress_bar(wanted: bool, what: str, on_chunk: Tell | None = None, unit: str = "chunks") -> Iterator[Tell]:
     """``tell(done, total, text)`` that draws a bar if wanted and passes on to ``on_chunk``."""
     bar: Any = None
     if wanted:
         from tqdm.auto import tqdm
 
-        bar = tqdm(desc=what, unit=" chunks", leave=False)
+        bar = tqdm(desc=what, unit=f" {unit}", leave=False)
 
     def tell(done: int, total: int, text: str) -> None:
         if bar is not None:

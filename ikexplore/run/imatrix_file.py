@@ -1,7 +1,7 @@
 """The two files of an importance matrix.
 
-``dat`` (examples/imatrix of ik_llama.cpp, and of llama.cpp until July 2025), little-endian: int32 entries; each int32 length and
-name, int32 calls, int32 n, float32 [n] mean square times calls; then int32 chunks, int32 length and the dataset's name.
+``dat`` (examples/imatrix of ik_llama.cpp, and of llama.cpp until July 2025), little-endian: int32 entries; each int32 length
+and name, int32 calls, int32 n, float32 [n] mean square times calls; then int32 chunks, int32 length and the dataset's name.
 ``gguf`` (tools/imatrix of llama.cpp): ``general.type`` imatrix, ``imatrix.datasets``, ``imatrix.chunk_count``,
 ``imatrix.chunk_size``; tensors F32 ``<name>.in_sum2`` [columns, matrices] and ``<name>.counts`` [1, matrices] in tokens.
 """

@@ -205,8 +205,8 @@ def _run(result: Kld, model: Model, file: BaseFile, chunks: int | None, settings
     with parts.session(model, settings) as session:
         for i in range(len(parts)):
             _add(result, parts.logits(session, i), file.rows(i), parts.targets(i))
-            tell(i + 1, len(parts), f"KLD {result.mean:.6f} ± {result.error:.6f}, PPL {result.ppl:.4f} ± {result.ppl_error:.4f}, "
-                                    f"same top {100 * result.top1:.2f} %")
+            tell(i + 1, len(parts), f"KLD {result.mean:.6f} ± {result.error:.6f}, PPL {result.ppl:.4f} ± "
+                                    f"{result.ppl_error:.4f}, same top {100 * result.top1:.2f} %")
 
 
 def _add(result: Kld, logits: np.ndarray, base: np.ndarray, targets: np.ndarray) -> None:

@@ -16,7 +16,8 @@ def lines(r: Any) -> list[str]:
         out.append(f"{name:30}: " + (f"{100 * value:6.2f}%" if error is None else f"{value:10.6f} ± {error:10.6f}"))
     out += ["", "====== KL divergence statistics ======", f"Mean    KLD: {r.mean:10.6f} ± {r.error:10.6f}"]
     out += [f"{_label(p)} KLD: {v:10.6f}" for p, v in reversed(r.percentiles.items())]
-    out += ["", "====== Token probability statistics ======", f"Mean    Δp: {100 * r.p_mean:6.3f} ± {100 * r.p_mean_error:5.3f} %"]
+    out += ["", "====== Token probability statistics ======"]
+    out += [f"Mean    Δp: {100 * r.p_mean:6.3f} ± {100 * r.p_mean_error:5.3f} %"]
     out += [f"{_label(p)} Δp: {100 * v:6.3f}%" for p, v in reversed(r.p_percentiles.items())]
     out += [f"RMS Δp    : {100 * r.p_rms:6.3f} ± {100 * r.p_rms_error:5.3f} %",
             f"Same top p: {100 * r.top1:6.3f} ± {100 * r.top1_error:5.3f} %"]
@@ -24,5 +25,5 @@ def lines(r: Any) -> list[str]:
 
 
 def _label(percent: float) -> str:
-    named = {0: "Minimum", 50: "Median ", 100: "Maximum"}
+    named: dict[float, str] = {0: "Minimum", 50: "Median ", 100: "Maximum"}
     return named.get(percent) or f"{percent:4.1f}%  "

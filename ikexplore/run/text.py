@@ -91,27 +91,28 @@ class Perplexity:
 
 
 def perplexity(model: Model, text: str, ctx: int = 512, settings: Settings | None = None,
-               on_chunk: Callable[[int, int, float], None] | None = None, progress: bool = False) -> Perplexity:
+               on_chunk: Callable[[int, int, float], None] | None = None, *, chunks: int | None = None,
+               progress: bool = False) -> Perplexity:
     """llama-perplexity's figure: the text in chunks of ``ctx`` tokens, each from an empty cache and with the
     first token replaced by BOS where the model wants one; the second half of each chunk counts.
 
-    ``on_chunk(done, total, running value)`` hears of each; ``progress`` draws a bar. Ctrl-C after the first chunk ends it
-    early with ``stopped`` set. Raises SettingsError for text shorter than a chunk.
+    chunks: at most so many. ``on_chunk(done, total, running value)`` hears of each; ``progress`` draws a bar. Ctrl-C after
+    the first chunk ends it early with ``stopped`` set. Raises SettingsError for text shorter than a chunk.
     """
-    chunks = Chunks(model, text, ctx)
+    parts = Chunks(model, text, ctx, chunks)
     found: list[np.ndarray] = []
     running: list[float] = []
     nbytes, stopped = 0, False
-    with progress_bar(progress, "perplexity") as tell, chunks.session(model, settings) as session:
+    with progress_bar(progress, "perplexity") as tell, parts.session(model, settings) as session:
         try:
-            for i in range(len(chunks)):
-                found.append(nll(chunks.logits(session, i), chunks.targets(i)))
-                nbytes += len(_tokenizer(model).decode_bytes(chunks.targets(i).tolist()))
+            for i in range(len(parts)):
+                found.append(nll(parts.logits(session, i), parts.targets(i)))
                 mean, error = mean_error(np.concatenate(found))
                 running.append(math.exp(mean))
-                tell(i + 1, len(chunks), f"PPL {running[-1]:.4f} ± {running[-1] * error:.4f}")
+                nbytes += len(_tokenizer(model).decode_bytes(parts.targets(i).tolist()))
+                tell(i + 1, len(parts), f"PPL {running[-1]:.4f} ± {running[-1] * error:.4f}")
                 if on_chunk:
-                    on_chunk(i + 1, len(chunks), running[-1])
+                    on_chunk(i + 1, len(parts), running[-1])
         except (KeyboardInterrupt, Cancelled):
             if not running:
                 raise

@@ -1,0 +1,326 @@
+"""The same tokens on two paths: the first node at which they part.
+
+The first path runs and its nodes are kept. Then the second runs, and after each node that both have, its result is compared and
+replaced by the first path's: every node is judged on equal inputs, so that rounding does not pile up and a fault shows where
+it is made. What a node may differ by follows from its types; see ``_Check._rounding``.
+"""
+
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ikexplore_kernels.formats import get
+
+from ..errors import SettingsError
+from ..graph import Graph
+from ..models import Model
+from ..models.build import build
+from ..models.context import context
+from ..settings import Settings
+from .imatrix import PRODUCTS
+from .naive import NaiveValues, Weights, compute
+from .paths import Path, is_mask, path, store
+from .trace import Values
+
+FLOAT = 2e-5  #: relative difference of float32 sums in another order and of fast exponentials
+SLACK = 4.0  #: a node may differ by so many times what rounding alone does to it
+BF16 = 2.0**-9  #: relative rounding of weights that -rtr turns into bf16
+TOKENS = 40
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``node`` (name in the graph), its ``op``, ``type`` (of its weight, or of what it computes with), ``weight`` (name or "");
+    ``error``: relative L2 norm of the difference, ``tolerance``: what it may be; ``worst``: the largest one of a single
+    value, relative to the largest value; ``tokens``: (first, how many) of the evaluation; ``a`` and ``b``: the paths."""
+
+    node: str
+    op: str
+    type: str
+    weight: str
+    error: float
+    tolerance: float
+    worst: float
+    tokens: tuple[int, int]
+    a: str
+    b: str
+
+    def __str__(self) -> str:
+        what = f" with {self.weight}" if self.weight else ""
+        one = f"token {self.tokens[0]}" if self.tokens[1] == 1 else f"tokens {self.tokens[0]} to {sum(self.tokens) - 1}"
+        return (f"[{self.a}] and [{self.b}] part at node {self.node}: {self.op}{what} in {self.type} differs by "
+                f"{100 * self.error:.3g} % where {100 * self.tolerance:.2g} % may be rounding (worst value "
+                f"{100 * self.worst:.3g} % of the largest; {one}); all nodes before it agree")
+
+
+class _Parted(Exception):
+    """The second path need not go on."""
+
+
+def crosscheck(model: Model, a: Any = None, b: Any = "naive", tokens: Any = None, *, single: int = 2,
+               settings: Settings | None = None) -> Difference | None:
+    """None where two paths agree node by node, else the first Difference.
+
+    a, b: Settings, flags as text ("-rtr -ub 16"), or a name in ``run.paths.PATHS``: "naive" (NumPy, weights decoded from
+    the file, under the other side's settings), "repacked" (the other side's settings with -rtr), "fast". None: ``settings``.
+    tokens: ids or a text; 40 fixed random ids if not given. The last ``single`` of them are evaluated one by one, so that the
+    kernels of prompts and of generation are both checked.
+    All nodes of the first path are kept in memory: give few tokens for large models.
+    Raises SettingsError for paths and tokens that make no sense, ModelError for ops that a path does not have.
+    """
+    ids = _ids(model, tokens)
+    if not 0 <= single < len(ids):
+        raise SettingsError(f"{len(ids)} tokens with the last {single} one by one: give more tokens than that")
+    given = next((s for s in (a, b, settings) if isinstance(s, Settings)), Settings())
+    given = given.replace(n_ctx=given.n_ctx or max(256, len(ids)))
+    first = path(model, a, given)
+    try:
+        second = path(model, b, first.settings)
+        try:
+            return _compare(model, first, second, ids, single)
+        finally:
+            second.close()
+    finally:
+        first.close()
+
+
+def _ids(model: Model, tokens: Any) -> np.ndarray:
+    if tokens is None:
+        return np.random.default_rng(0).integers(0, model.hparams.n_vocab, TOKENS)
+    if isinstance(tokens, str):
+        from .text import tokenize
+
+        tokens = tokenize(model, tokens)
+    ids = np.asarray(tokens, np.int64).reshape(-1)
+    if len(ids) == 0 or ids.min() < 0 or ids.max() >= model.hparams.n_vocab:
+        raise SettingsError(f"tokens are 1 or more numbers from 0 to {model.hparams.n_vocab - 1}, or a text")
+    return ids
+
+
+def _compare(model: Model, first: Path, second: Path, ids: np.ndarray, single: int) -> Difference | None:
+    kept = _Kept(model, first.settings)
+    first.run(ids, single, kept.see)
+    check = _Check(model, kept, first, second)
+    with suppress(_Parted):
+        second.run(ids, single, check.see)
+    return check.found
+
+
+# --- which node is which ----------------------------------------------------------------------------------------------
+
+_UNNAMED = re.compile(r"\bnode_\d+|\bleaf_\d+")
+
+
+def keys(graph: Graph) -> dict[int, Key]:
+    """A key per computing row that is the same in graphs of other settings: op, name (of an unnamed node: what it is made
+    of) and how often that occurred before."""
+    labels: dict[int, Any] = {}
+    seen: Counter = Counter()
+    found = {}
+    names, ops, srcs = graph.name, graph.op, graph.srcs.tolist()
+    for row in range(len(graph)):
+        if row < graph.n_leafs or not (graph.is_view_op[row] or _UNNAMED.search(names[row])):
+            labels[row] = names[row]
+        else:
+            labels[row] = hash((ops[row], *(labels.get(s) for s in srcs[row] if s >= 0)))
+        if row >= graph.n_leafs and not graph.is_view_op[row] and not is_mask(graph, row):
+            base = (ops[row], labels[row])
+            seen[base] += 1
+            found[row] = (*base, seen[base])
+    return found
+
+
+def _axes(model: Model, settings: Settings) -> dict[Key, tuple[int | None, bool]]:
+    """Per key: the axis (C order) that tokens lie on, and whether another one counts cells of the cache."""
+    n_ctx = context(model, settings).n_ctx
+    few, many, deep = (build(model, settings, None, n_tokens=n, n_kv=cells, n_outputs=n, corrected=True)
+                       for n, cells in ((4, n_ctx), (8, n_ctx), (4, 2 * n_ctx)))
+    found = {}
+    for row, key in keys(few).items():
+        grown = np.flatnonzero(few.ne[row] != many.ne[row])
+        found[key] = (3 - int(grown[0]) if len(grown) else None, bool((few.ne[row] != deep.ne[row]).any()))
+    return found
+
+
+# --- the first path ---------------------------------------------------------------------------------------------------
+
+
+class _Kept:
+    """The first path's nodes: per key the parts (first token, tokens, values, cached sources)."""
+
+    def __init__(self, model: Model, settings: Settings):
+        self.axes = _axes(model, settings)
+        self.parts: dict[Key, list[tuple[int, int, np.ndarray, dict[int, np.ndarray]]]] = {}
+        self._keys: dict[int, tuple[Graph, dict[int, Key]]] = {}
+
+    def keys(self, graph: Graph) -> dict[int, Key]:
+        if id(graph) not in self._keys:
+            self._keys[id(graph)] = graph, keys(graph)  # the graph stays alive, so that its id stays its own
+        return self._keys[id(graph)][1]
+
+    def see(self, values: Values, row: int, start: int, n: int) -> None:
+        if is_mask(values.graph, row):
+            return
+        key = self.keys(values.graph)[row]
+        part = (start, n, seen_values(values, row, n, self.cells(key)), cached_sources(values, row))
+        self.parts.setdefault(key, []).append(part)
+
+    def cells(self, key: Key) -> bool:
+        return self.axes.get(key, (None, False))[1]
+
+    def find(self, key: Key, start: int, n: int, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[int, np.ndarray]] | None:
+        """Values of tokens start to start + n, and the cached sources that they were made with; None where not known."""
+        parts = self.parts.get(key, [])
+        for s, m, x, cached in parts:
+            if (s, m) == (start, n):
+                return (x, cached) if x.shape == shape else None
+        axis = self.axes.get(key, (None, True))[0]
+        if axis is None or self.cells(key) or not parts:
+            return None
+        per = [x.shape[axis] // m for _, m, x, _ in parts]
+        if len({(*x.shape[:axis], n, *x.shape[axis + 1 :]) for n, (_, _, x, _) in zip(per, parts)}) > 1:
+            return None
+        whole = np.concatenate([x for _, _, x, _ in parts], axis=axis)
+        x = np.take(whole, range(start * per[0], (start + n) * per[0]), axis=axis)
+        later = next((c for s, m, _, c in parts if s + m >= start + n), {})
+        return (x, later) if x.shape == shape else None
+
+
+def seen_values(values: Values, row: int, n: int, cells: bool) -> np.ndarray:
+    """A copy of a row's values; what a token may not see is 0 where the row has a column per cell."""
+    x = np.array(values.floats(row))
+    if cells:
+        x = np.where(np.arange(x.shape[-1]) <= values.past + np.arange(n)[:, None], x, 0)
+    return x
+
+
+def cached_sources(values: Values, row: int) -> dict[int, np.ndarray]:
+    """Source number -> its values, for sources that look into the cache."""
+    g = values.graph
+    if g.op[row] == "CPY":
+        return {}
+    found = {}
+    for i, s in enumerate(g.srcs[row].tolist()):
+        if s >= 0 and g.name[values.root[s]].startswith("cache_"):
+            found[i] = np.array(values.floats(s))
+    return found
+
+
+# --- the second path --------------------------------------------------------------------------------------------------
+
+
+class _Check:
+    """Compares each node of the second path with the first's and goes on from that."""
+
+    def __init__(self, model: Model, kept: _Kept, first: Path, second: Path):
+        self.model, self.kept, self.first, self.second = model, kept, first, second
+        self.weights = Weights(model)
+        self.found: Difference | None = None
+        self.compared = 0
+
+    def see(self, values: Values, row: int, start: int, n: int) -> None:
+        graph = values.graph
+        if is_mask(graph, row):
+            return
+        key = self.kept.keys(graph)[row]
+        got = seen_values(values, row, n, self.kept.cells(key))
+        known = self.kept.find(key, start, n, got.shape)
+        if known is None:
+            return
+        want, cached = known
+        self.compared += 1
+        self._judge(values, row, start, n, got, want, cached)
+        if graph.op[row] != "CPY":  # a cache keeps its own type
+            store(values, row, want)
+
+    def _judge(self, values: Values, row: int, start: int, n: int, got: np.ndarray, want: np.ndarray,
+               cached: dict[int, np.ndarray]) -> None:
+        if values.graph.op[row] == "ARGSORT":
+            got, want = (_chosen(values, row, x) for x in (got, want))
+        norm, top = float(np.linalg.norm(want)), float(np.abs(want).max(initial=0))
+        off = got.astype(np.float64) - want
+        error, worst = float(np.linalg.norm(off)), float(np.abs(off).max(initial=0))
+        if error <= FLOAT * norm and worst <= FLOAT * top:
+            return
+        rounding = self._rounding(values, row, want, cached)
+        may, may_one = FLOAT * norm, FLOAT * top
+        if rounding is not None:
+            may += SLACK * float(np.linalg.norm(rounding))
+            may_one += SLACK * float(np.abs(rounding).max(initial=0))
+        if error <= may and worst <= may_one:
+            return
+        kind, weight = self._type(values, row)
+        self.found = Difference(
+            values.graph.name[row], values.graph.op[row], kind, weight, error / norm if norm else np.inf,
+            may / norm if norm else 0.0, worst / top if top else np.inf, (start, n), self.first.label, self.second.label)
+        raise _Parted
+
+    def _rounding(self, values: Values, row: int, want: np.ndarray, cached: dict[int, np.ndarray]) -> np.ndarray | None:
+        """What rounding alone does to a node's result, element by element; None where nothing is rounded."""
+        g, op = values.graph, values.graph.op[row]
+        exact = NaiveValues(self.weights, values)
+        if op in PRODUCTS and exact.is_weight(exact.sources(row)[0]):
+            names = [g.name[s] for s in g.srcs[row].tolist()[: PRODUCTS[op]] if s >= 0]
+            if all(get(self.model.tensors[name].type).dense for name in names):
+                kinds = {side.type_of(name) for name in names for side in (self.first, self.second)}
+                return BF16 * np.abs(want) if any(k.startswith("bf16") for k in kinds) else None
+            x = int(g.srcs[row][PRODUCTS[op]])
+            plain = np.ascontiguousarray(exact.floats(x))
+            eight = NaiveValues(self.weights, values, {x: eight_bits(plain)})
+            return compute(eight, row) - compute(exact, row)
+        if op == "CPY":
+            kinds = {g.type[row], *(k for k in _cache_types(self.first.settings)), *(_cache_types(self.second.settings))}
+            rows = np.ascontiguousarray(exact.floats(exact.sources(row)[0]), np.float32).reshape(want.shape)
+            return np.sqrt(sum(np.square(_rounded(rows, kind) - rows) for kind in kinds))
+        if cached:
+            instead = {int(g.srcs[row][i]): x for i, x in cached.items()}
+            if any(exact.floats(s).shape != x.shape for s, x in instead.items()):
+                return None
+            return compute(NaiveValues(self.weights, values, instead), row) - compute(exact, row)
+        return None
+
+    def _type(self, values: Values, row: int) -> tuple[str, str]:
+        """(type, names of weights) of a node: as the path has it that is not the naive one."""
+        g = values.graph
+        count = PRODUCTS.get(g.op[row], 1 if g.op[row] == "GET_ROWS" else 0)
+        names = [g.name[s] for s in g.srcs[row].tolist()[:count] if s >= 0 and g.name[s] in self.model.tensors]
+        if names:
+            side = self.first if self.second.label == "naive" else self.second
+            return "+".join(dict.fromkeys(side.type_of(n) for n in names)), ", ".join(names)
+        caches = [g.type[s] for s in g.srcs[row].tolist() if s >= 0 and g.name[values.root[s]].startswith("cache_")]
+        return "+".join(dict.fromkeys(caches)) or g.type[row], ""
+
+
+def _cache_types(settings: Settings) -> tuple[str, str]:
+    return settings.cache_type_k, settings.cache_type_v
+
+
+def _rounded(x: np.ndarray, kind: str) -> np.ndarray:
+    """``x`` stored as ``kind`` and read again; as it is where a row is no whole number of blocks."""
+    f = get(kind)
+    if x.shape[-1] % f.cols_multiple:
+        return x
+    return f.decode(f.encode(x.reshape(-1, x.shape[-1])), x.shape[-1]).reshape(x.shape)
+
+
+def eight_bits(x: np.ndarray) -> np.ndarray:
+    """Activations as integer products see them: blocks of 32 columns in 127 steps of their largest value."""
+    blocks = x.reshape(*x.shape[:-1], -1, 32)
+    step = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
+    codes = np.rint(np.divide(blocks, step, out=np.zeros_like(blocks), where=step > 0))
+    return (codes * step).reshape(x.shape)
+
+
+def _chosen(values: Values, row: int, order: np.ndarray) -> np.ndarray:
+    """The scores behind the row numbers that later nodes use: equal scores may come in any order."""
+    g = values.graph
+    used = max((int(g.ne[i][0]) for i in range(row + 1, len(g)) if values.root[i] == row and g.op[i] == "VIEW"),
+               default=order.shape[-1])
+    scores = values.floats(int(g.srcs[row][0]))
+    first = np.clip(order[..., :used].astype(np.int64), 0, scores.shape[-1] - 1)
+    return np.take_along_axis(scores, first, axis=-1)

@@ -1,0 +1,330 @@
+"""A slow, obvious twin of every kernel: the graph's ops in float32 NumPy, with weights decoded from the file.
+
+Arrays are C order, ggml's ne reversed: [ne3, ne2, ne1, ne0]. ``OPS[op](values, row)`` gives a node's result from its sources;
+semantics are those of ggml's ops. Nothing here is fast, and nothing is shared with the kernels but the decoders.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ikexplore_kernels.formats import get
+
+from ..errors import ModelError
+from ..graph import Graph
+from ..models import Model
+from .rope_table import rope_table
+from .trace import Values
+
+CACHED = 1 << 28  #: decoded weights that are kept, in floats
+
+
+class Weights:
+    """Decoded matrices of a model, kept as long as they are few."""
+
+    def __init__(self, model: Model):
+        self.model, self._kept, self._size = model, {}, 0  # type: ignore[var-annotated]
+
+    def floats(self, name: str, product: bool = False) -> np.ndarray:
+        """float32 [ne2, ne1, ne0] (and ne3 before, if there is one); ``product``: with the factor of IQ2_KT and IQ3_KT."""
+        found = self._kept.get(name)
+        if found is None:
+            tensor = self.model.tensors[name]
+            f = get(tensor.type)
+            rows = self.model.data(name).reshape(-1, f.row_bytes(tensor.shape[0]))
+            found = f.decode(rows, tensor.shape[0]).reshape(tensor.shape[::-1])
+            if self._size + found.size <= CACHED:
+                self._kept[name], self._size = found, self._size + found.size
+        return found * self.factor(name) if product and self.factor(name) != 1 else found
+
+    def factor(self, name: str) -> float:
+        """What the reference's matrix products multiply this type with."""
+        module = import_module(f"ikexplore_kernels.formats.{self.model.tensors[name].type}")
+        return float(getattr(module, "PRODUCT_FACTOR", 1.0))
+
+    def rows(self, name: str, ids: np.ndarray) -> np.ndarray:
+        """float32 [len(ids), columns]: only those rows are decoded, where rows stand alone."""
+        tensor = self.model.tensors[name]
+        f = get(tensor.type)
+        if f.interleave > 1:
+            return self.floats(name).reshape(-1, tensor.shape[0])[ids]
+        raw = self.model.data(name).reshape(-1, f.row_bytes(tensor.shape[0]))
+        return f.decode(np.ascontiguousarray(raw[ids]), tensor.shape[0])
+
+
+class NaiveValues(Values):
+    """Values that the ops below read: weights from the file, the rest from ``inner``, or ``instead`` by row."""
+
+    def __init__(self, weights: Weights, inner: Values, instead: dict[int, np.ndarray] | None = None):
+        super().__init__(inner.graph)
+        self.weights, self.inner, self.instead = weights, inner, instead or {}
+
+    @property
+    def past(self) -> int:
+        return self.inner.past
+
+    def is_weight(self, row: int) -> bool:
+        return row < self.graph.n_leafs and self.graph.name[row] in self.weights.model.tensors
+
+    def array(self, row: int) -> np.ndarray:
+        return self.instead[row] if row in self.instead else self.inner.array(row)
+
+    def floats(self, row: int, product: bool = False) -> np.ndarray:
+        if row in self.instead:
+            return self.instead[row]
+        if self.is_weight(row):
+            x = self.weights.floats(self.graph.name[row], product)
+            return x.reshape((1,) * (4 - x.ndim) + x.shape)
+        return self.inner.floats(row)
+
+    def sources(self, row: int) -> list[int]:
+        return [s for s in self.graph.srcs[row].tolist() if s >= 0]
+
+
+Op = Callable[[NaiveValues, int], np.ndarray]
+OPS: dict[str, Op] = {}
+
+
+def _op(*names: str) -> Callable[[Op], Op]:
+    def register(fn: Op) -> Op:
+        OPS.update(dict.fromkeys(names, fn))
+        return fn
+
+    return register
+
+
+def compute(m: NaiveValues, row: int) -> np.ndarray:
+    """A node's result. Raises ModelError for an op that has no twin yet."""
+    op = m.graph.op[row]
+    if op not in OPS:
+        raise _lacks(m, row, op)
+    return OPS[op](m, row)
+
+
+def _lacks(m: NaiveValues, row: int, what: str) -> ModelError:
+    return ModelError(f"{m.graph.name[row]}: the naive path has no {what} yet; compare two settings instead")
+
+
+def _shape(graph: Graph, row: int) -> tuple[int, ...]:
+    return tuple(graph.ne[row].tolist()[::-1])
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+@_op("MUL_MAT")
+def mul_mat(m: NaiveValues, row: int) -> np.ndarray:
+    a, b = m.sources(row)
+    w, x = m.floats(a, product=True), m.floats(b)
+    w = np.repeat(w, x.shape[1] // w.shape[1], axis=1)
+    return x @ w.swapaxes(-1, -2)
+
+
+@_op("FUSED_UP_GATE")
+def fused_up_gate(m: NaiveValues, row: int) -> np.ndarray:
+    up, gate, x = m.sources(row)
+    activation = _unary(m, row)
+    xs = m.floats(x)
+    return activation(xs @ m.floats(gate, True).swapaxes(-1, -2)) * (xs @ m.floats(up, True).swapaxes(-1, -2))
+
+
+def _routed(m: NaiveValues, weight: int, x: int, ids: int) -> np.ndarray:
+    """float32 [tokens, slots, rows]: each token's columns through the experts that it was sent to."""
+    w, xs, chosen = m.floats(weight, True)[0], m.floats(x)[0], m.array(ids)[0, 0]
+    xs = np.broadcast_to(xs, (*chosen.shape, xs.shape[-1]))
+    out = np.zeros((*chosen.shape, w.shape[1]), np.float32)
+    for expert in np.unique(chosen):
+        out[chosen == expert] = xs[chosen == expert] @ w[expert].T
+    return out
+
+
+@_op("MUL_MAT_ID")
+def mul_mat_id(m: NaiveValues, row: int) -> np.ndarray:
+    return _routed(m, *m.sources(row))[None]
+
+
+@_op("MOE_FUSED_UP_GATE")
+def moe_fused_up_gate(m: NaiveValues, row: int) -> np.ndarray:
+    *weights, x, ids = m.sources(row)
+    activation = _unary(m, row)
+    if len(weights) == 1:  # merged, the gate's rows first
+        both = _routed(m, weights[0], x, ids)
+        gate, up = np.split(both, 2, axis=-1)
+    else:
+        up, gate = (_routed(m, w, x, ids) for w in weights)
+    return (activation(gate) * up)[None]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "silu": lambda x: x * _sigmoid(x), "sigmoid": _sigmoid, "relu": lambda x: np.maximum(x, 0), "tanh": np.tanh,
+}
+
+
+def _unary(m: NaiveValues, row: int) -> Callable[[np.ndarray], np.ndarray]:
+    kind = str(m.graph.params[row].get("unary")).lower()
+    if kind not in UNARY:
+        raise _lacks(m, row, f"activation {kind}")
+    return UNARY[kind]
+
+
+# --- rows and copies --------------------------------------------------------------------------------------------------
+
+
+@_op("GET_ROWS")
+def get_rows(m: NaiveValues, row: int) -> np.ndarray:
+    a, b = m.sources(row)
+    ids = m.array(b)[0]
+    if m.is_weight(a) and ids.shape[:2] == (1, 1):
+        return m.weights.rows(m.graph.name[a], ids.reshape(-1)).reshape(_shape(m.graph, row))
+    return np.take_along_axis(m.floats(a), ids[..., None].astype(np.int64), axis=2)
+
+
+@_op("CPY")
+def cpy(m: NaiveValues, row: int) -> np.ndarray:
+    """What the target's type makes of the source: float32 in the target's shape."""
+    kind, ne = m.graph.type[row], _shape(m.graph, row)
+    x = np.ascontiguousarray(m.floats(m.sources(row)[0]), np.float32).reshape(ne)
+    if kind == "f32":
+        return x
+    if kind == "f16":
+        return x.astype(np.float16).astype(np.float32)
+    f = get(kind)
+    rows = x.reshape(-1, ne[-1])
+    return f.decode(f.encode(rows), ne[-1]).reshape(ne)
+
+
+@_op("CONT")
+def cont(m: NaiveValues, row: int) -> np.ndarray:
+    return np.ascontiguousarray(m.floats(m.sources(row)[0])).reshape(_shape(m.graph, row))
+
+
+@_op("REPEAT")
+def repeat(m: NaiveValues, row: int) -> np.ndarray:
+    x = m.floats(m.sources(row)[0])
+    return np.tile(x, [want // have for want, have in zip(_shape(m.graph, row), x.shape)])
+
+
+@_op("CONCAT")
+def concat(m: NaiveValues, row: int) -> np.ndarray:
+    return np.concatenate([m.floats(s) for s in m.sources(row)], axis=3 - int(m.graph.params[row]["axis"]))
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def _causal(m: NaiveValues, row: int, mask: int, tokens: int, n_kv: int) -> np.ndarray:
+    """bool [tokens, n_kv]: what a token may see follows from its position."""
+    if not m.graph.name[mask].startswith("KQ_mask") or "swa" in m.graph.name[mask]:
+        raise _lacks(m, row, f"mask {m.graph.name[mask]}")
+    return np.arange(n_kv) <= m.past + np.arange(tokens)[:, None]
+
+
+@_op("SOFT_MAX")
+def soft_max(m: NaiveValues, row: int) -> np.ndarray:
+    x, *others = m.sources(row)
+    scores = m.floats(x) * np.float32(m.graph.params[row].get("scale", 1.0))
+    if len(others) > 1 or m.graph.params[row].get("max_bias"):
+        raise _lacks(m, row, "sinks or ALiBi")
+    seen = _causal(m, row, others[0], scores.shape[2], scores.shape[3]) if others else np.True_
+    return _softmax(scores, seen)
+
+
+def _softmax(scores: np.ndarray, seen: Any) -> np.ndarray:
+    x = np.where(seen, scores, -np.inf)
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@_op("FLASH_ATTN_EXT")
+def flash_attn(m: NaiveValues, row: int) -> np.ndarray:
+    q, k, v, *others = m.sources(row)
+    params = m.graph.params[row]
+    if len(others) != 1 or params.get("max_bias") or params.get("logit_softcap"):
+        raise _lacks(m, row, "sinks, ALiBi or softcap")
+    qs, ks, vs = m.floats(q), m.floats(k), m.floats(v)
+    end = m.past + qs.shape[2]
+    group = qs.shape[1] // ks.shape[1]
+    ks, vs = (np.repeat(x[:, :, :end], group, axis=1) for x in (ks, vs))
+    p = _softmax(qs @ ks.swapaxes(-1, -2) * np.float32(params["scale"]), _causal(m, row, others[0], qs.shape[2], end))
+    return (p @ vs).swapaxes(1, 2)
+
+
+@_op("ROPE")
+def rope(m: NaiveValues, row: int) -> np.ndarray:
+    source, positions, *factors = m.sources(row)
+    params, x, at = m.graph.params[row], m.floats(source).copy(), m.array(positions).reshape(-1)
+    if params["mode"] not in (0, 2):
+        raise _lacks(m, row, f"rope mode {params['mode']}")
+    table = rope_table(params, int(at.max()) + 1, m.floats(factors[0]).reshape(-1) if factors else None)[at]
+    n = int(params["n_dims"])
+    first, second = (slice(0, n, 2), slice(1, n, 2)) if params["mode"] == 0 else (slice(0, n // 2), slice(n // 2, n))
+    cos, sin = table[None, :, None, :, 0], table[None, :, None, :, 1]
+    a, b = x[..., first].copy(), x[..., second].copy()
+    x[..., first], x[..., second] = a * cos - b * sin, a * sin + b * cos
+    return x
+
+
+# --- experts and elements ---------------------------------------------------------------------------------------------
+
+
+@_op("ARGSORT")
+def argsort(m: NaiveValues, row: int) -> np.ndarray:
+    return np.argsort(-m.floats(m.sources(row)[0]), axis=-1, kind="stable").astype(np.int32)
+
+
+@_op("MUL_MULTI_ADD")
+def mul_multi_add(m: NaiveValues, row: int) -> np.ndarray:
+    x, w = m.sources(row)
+    return (m.floats(x) * m.floats(w)).sum(axis=2)[:, None]
+
+
+@_op("MULTI_ADD")
+def multi_add(m: NaiveValues, row: int) -> np.ndarray:
+    return m.floats(m.root[m.sources(row)[0]]).sum(axis=2)[:, None]
+
+
+@_op("ADD_ID")
+def add_id(m: NaiveValues, row: int) -> np.ndarray:
+    x, bias, ids = m.sources(row)
+    return m.floats(x) + m.floats(bias)[0, 0][m.array(ids)[0, 0]][None]
+
+
+@_op("FUSED_RMS_NORM", "RMS_NORM")
+def rms_norm(m: NaiveValues, row: int) -> np.ndarray:
+    x, *weight = m.sources(row)
+    xs = m.floats(x)
+    scale = 1 / np.sqrt(np.square(xs, dtype=np.float64).mean(axis=-1, keepdims=True) + m.graph.params[row]["eps"])
+    return (xs * scale).astype(np.float32) * (m.floats(weight[0]) if weight else np.float32(1))
+
+
+@_op("ADD", "SUB", "MUL", "DIV")
+def binary(m: NaiveValues, row: int) -> np.ndarray:
+    x, z = (m.floats(s) for s in m.sources(row))
+    return {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": np.divide}[m.graph.op[row]](x, z)
+
+
+@_op("SCALE")
+def scale(m: NaiveValues, row: int) -> np.ndarray:
+    return m.floats(m.sources(row)[0]) * np.float32(m.graph.params[row]["scale"])
+
+
+@_op("UNARY")
+def unary(m: NaiveValues, row: int) -> np.ndarray:
+    return _unary(m, row)(m.floats(m.sources(row)[0]))
+
+
+@_op("FUSED_MUL_UNARY")
+def fused_mul_unary(m: NaiveValues, row: int) -> np.ndarray:
+    x, z = m.sources(row)
+    return _unary(m, row)(m.floats(x)) * m.floats(z)
+
+
+@_op("SUM_ROWS")
+def sum_rows(m: NaiveValues, row: int) -> np.ndarray:
+    return m.floats(m.sources(row)[0]).sum(axis=-1, keepdims=True)
