@@ -84,7 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     perplexity = add("perplexity", _perplexity, "perplexity of a model on a text")
     perplexity.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the embedded model)")
     perplexity.add_argument("text", nargs="?", metavar="TEXT", help="a text file (default: the embedded held-out text)")
-    perplexity.add_argument("--ctx", type=int, default=512, metavar="N", help="tokens per chunk (default: %(default)s)")
+    perplexity.add_argument("--kld", metavar="BASE", help="KL divergence from a base: a GGUF, or a file of base logits")
+    perplexity.add_argument("--save-base", metavar="PATH", help="keep the base's logits to use them again")
+
+    imatrix = add("imatrix", _imatrix, "collect the importance of columns over a text, as llama-imatrix does")
+    imatrix.add_argument("model", metavar="MODEL", help="a GGUF file")
+    imatrix.add_argument("text", metavar="TEXT", help="a text file")
+    imatrix.add_argument("-o", "--out", default="imatrix.dat", metavar="PATH", help=".gguf or .dat (default: %(default)s)")
+    imatrix.add_argument("--save-every", type=int, default=10, metavar="N", help="write every N chunks (default: %(default)s)")
+    imatrix.add_argument("--resume", action="store_true", help="go on from OUT where it is there")
+    imatrix.add_argument("--process-output", action="store_true", help="the output matrix too")
+    for command in (perplexity, imatrix):
+        command.add_argument("--ctx", type=int, default=512, metavar="N", help="tokens per chunk (default: %(default)s)")
+        command.add_argument("--chunks", type=int, metavar="N", help="at most so many chunks")
 
     quantize = add("quantize", _quantize, "write a model in another quant type, tensor by tensor")
     quantize.add_argument("model", metavar="IN", help="a GGUF file")
@@ -102,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     detect = add("detect", _detect, "print what this machine is")
     detect.add_argument("--save", metavar="RIG", help="write it as a rig file")
 
-    for command in (sweep, plan, perplexity):
+    for command in (sweep, plan, perplexity, imatrix):
         command.add_argument("--profile", metavar="P", help="engine profile of the flags: 2025-06 or 2026-08 (default)")
     return parser
 
@@ -224,23 +236,63 @@ def _findings(findings: Any) -> list[str]:
     return [f"{f.level}: {f.text}" + (f"  Try: {f.fix}" if f.fix else "") for f in findings]
 
 
+def _text(path: str | None) -> str:
+    """What a text file holds; the embedded held-out text for none."""
+    if path is None:
+        from . import demo
+
+        return demo.text()
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IkexploreError(f"{path}: is no readable UTF-8 text ({error})") from None
+
+
 def _perplexity(options: argparse.Namespace) -> int:
-    from . import demo
+    """Ctrl-C prints what the finished chunks say."""
     from .run import perplexity
 
     settings = _settings(options)
-    if options.text is None:
-        text = demo.text()
-    else:
-        try:
-            text = Path(options.text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise IkexploreError(f"{options.text}: is no readable UTF-8 text ({error})") from None
-    found = perplexity(_model(options, settings), text, ctx=options.ctx, settings=settings)
+    model, progress = _model(options, settings), sys.stderr.isatty()
+    if options.kld:
+        return _kld(options, model, settings, progress)
+    found = perplexity(model, _text(options.text), options.ctx, settings, chunks=options.chunks, progress=progress)
     print(
         f"perplexity {found.value:.4f} +/- {found.error:.4f} over {_count(found.chunks)} chunks of {options.ctx} tokens"
     )
-    return DONE
+    return INTERRUPTED if found.stopped else DONE
+
+
+def _kld(options: argparse.Namespace, model: Any, settings: Any, progress: bool) -> int:
+    from .models.model import open as open_model
+    from .run import kld
+
+    with open(options.kld, "rb") as file:
+        base = open_model(options.kld) if file.read(4) == b"GGUF" else options.kld
+    found = kld(model, base, _text(options.text), options.ctx, settings, base_settings=settings, save=options.save_base,
+                chunks=options.chunks, progress=progress)
+    print(found)
+    return INTERRUPTED if found.stopped else DONE
+
+
+def _imatrix(options: argparse.Namespace) -> int:
+    """Ctrl-C writes the finished chunks, which --resume goes on from."""
+    from .run import imatrix
+
+    settings = _settings(options)
+    if not Path(options.out).absolute().parent.is_dir():
+        raise IkexploreError(f"-o {options.out}: there is no such folder; make it or name another")
+    resume = options.out if options.resume and Path(options.out).exists() else None
+    found = imatrix(_model(options, settings), _text(options.text), options.ctx, settings, out=options.out,
+                    save_every=options.save_every, resume=resume, chunks=options.chunks, dataset=Path(options.text).name,
+                    process_output=options.process_output, progress=sys.stderr.isatty())
+    if not len(found):
+        print("ikexplore: stopped before the first chunk; nothing is written", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{found.chunks} chunks of {options.ctx} tokens, {len(found)} tensors, perplexity {found.ppl:.4f}: {options.out}")
+    for name, n in found.missing().items():
+        _warn(f"{name}: no token reached {n} of its {len(found.counts[name])} experts; give more text")
+    return INTERRUPTED if found.stopped else DONE
 
 
 def _quantize(options: argparse.Namespace) -> int:

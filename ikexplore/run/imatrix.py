@@ -202,5 +202,5 @@ def _begun(resume: Any, ctx: int, dataset: str) -> Imatrix:
         return empty
     old = resume if isinstance(resume, Imatrix) else Imatrix.load(resume)
     if old.chunk_size not in (ctx, 0):
-        raise SettingsError(f"the imatrix to go on with has chunks of {old.chunk_size} tokens; give ctx={old.chunk_size}, not {ctx}")
+        raise SettingsError(f"the imatrix to go on with has chunks of {old.chunk_size} tokens; give ctx={old.chunk_size}")
     return empty + old
