@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import palette
 from .figure import SMALL
-from .sizes import frontier
+from .sizes import frontier, unbeaten
 from .words import clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NAMED = 15  #: up to so many types those that are beaten have names too
 _LABELS = {"ppl": "perplexity", "kld": "KL divergence, nats per token"}
 
 
@@ -26,12 +27,15 @@ def pareto(result: Any, metric: str | None = None) -> Figure:
     if not rows:
         raise ValueError(f"no row of a type with {key}: measure some first")
     names = {clean(r["name"], 60).replace("$", r"\$"): (r["bpw"], r[key]) for r in rows}
-    title = f"{_LABELS.get(key, key)} of {clean(result.model, 40)}, measured"
-    figure = frontier(names, "bits per weight, all tensors", _LABELS.get(key, key), title[0].upper() + title[1:], log=False)
-    ax = figure.axes[0]
-    for row in rows:
+    what = _LABELS.get(key, key)
+    title = f"{clean(result.model, 40)}: measured {what.split(',')[0]}"
+    figure = frontier(names, "bits per weight, all tensors", what, title, log=False)
+    ax, best = figure.axes[0], unbeaten(names)
+    for row, (name, at) in zip(rows, names.items()):
         error = row.get(f"{key}_error", 0.0)
         ax.vlines(row["bpw"], row[key] - error, row[key] + error, color=palette.rgba("ink3"), linewidth=1, zorder=1)
+        if name not in best and len(rows) <= NAMED:
+            ax.annotate(name, at, xytext=(5, 3), textcoords="offset points", fontsize=SMALL, color=palette.rgba("ink2"))
     for row in result.rows:
         if row["recipe"] is None and key == "ppl":
             ax.axhline(row[key], color=palette.rgba("ghost"), linewidth=1, linestyle=(0, (4, 3)), zorder=0)

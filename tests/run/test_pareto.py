@@ -48,12 +48,14 @@ def test_frontier_and_table(result):
 
 
 def test_figure(result):
+    beaten = {**result.rows[1], "name": "beaten", "kld": 9.0}
+    shown = Pareto(result.model, result.metric, SETTINGS, [*result.rows, beaten])
     for metric in (None, "ppl"):
-        figure = ikx.plots.pareto(result, metric)
+        figure = ikx.plots.pareto(shown, metric)
         words = " ".join(t.get_text() for t in figure.axes[0].texts)
-        assert all(name in words for name in ("q8", "mix", "small"))
+        assert all(name in words for name in ("q8", "mix", "small", "beaten"))
         assert ("as it is" in words) == (metric == "ppl")
-        assert len(figure.axes[0].collections) == 3  # an error bar a type
+        assert len(figure.axes[0].collections) == 4  # an error bar a type
     with pytest.raises(ValueError, match="no row"):
         ikx.plots.pareto(Pareto("m", "ppl", SETTINGS))
 
@@ -63,7 +65,8 @@ def test_interrupted_keeps_rows(llama, text):
         if row["name"] == "q8_0":
             raise KeyboardInterrupt
 
-    found = ikx.pareto(llama, ["q8_0", "q4_0"], text, 128, SETTINGS, metric="ppl", chunks=2, speed=False, on_row=stop, progress=False)
+    found = ikx.pareto(llama, ["q8_0", "q4_0"], text, 128, SETTINGS, metric="ppl", chunks=2, speed=False, on_row=stop,
+                       progress=False)
     assert found.stopped and [row["name"] for row in found.rows] == ["as it is", "q8_0"]
     assert "kld" not in found.rows[0] and "s_pp" not in found.rows[0]
 
