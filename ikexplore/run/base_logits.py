@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ModelError
 from ..models import Model
 from ..settings import Settings
-from .chunks import Chunks, Tell, mean_error, nll
+from .chunks import Chunks, Tell, blocks, mean_error, nll
 
 MAGIC = b"_logits_"
 SPAN = 24.0  #: nats below the largest logit that are told apart
@@ -84,11 +84,13 @@ class BaseFile:
     def chunk_bytes(self) -> int:
         return 2 * width(self.n_vocab) * (self.ctx - 1 - self.ctx // 2)
 
-    def rows(self, i: int) -> np.ndarray:
-        """float32 [rows, n_vocab]: the base model's log probabilities of chunk ``i``."""
+    def rows(self, i: int, first: int = 0, count: int | None = None) -> np.ndarray:
+        """float32 [count, n_vocab]: the base model's log probabilities of chunk ``i``, its counted rows from ``first`` on."""
+        row = 2 * width(self.n_vocab)
+        count = self.ctx - 1 - self.ctx // 2 - first if count is None else count
         with self.path.open("rb") as f:
-            f.seek(self.start + i * self.chunk_bytes)
-            raw = np.frombuffer(f.read(self.chunk_bytes), "<u2").reshape(-1, width(self.n_vocab))
+            f.seek(self.start + i * self.chunk_bytes + first * row)
+            raw = np.frombuffer(f.read(count * row), "<u2").reshape(-1, width(self.n_vocab))
         return decode(raw, self.n_vocab)
 
 
@@ -120,9 +122,9 @@ def base_logits(model: Model, text: str, path: str | os.PathLike[str], ctx: int 
             out.write(MAGIC + np.array([ctx, model.hparams.n_vocab, len(parts)], "<i4").tobytes())
             out.write(parts.ids[: len(parts) * ctx].astype("<i4").tobytes())
             for i in range(len(parts)):
-                rows = parts.logits(session, i)
-                out.write(encode(rows).tobytes())
-                seen.append(nll(rows, parts.targets(i)))
+                for rows, targets in parts.pieces(session, i):
+                    out.writelines(encode(rows[block]).tobytes() for block in blocks(rows))
+                    seen.append(nll(rows, targets))
                 if on_chunk:
                     on_chunk(i + 1, len(parts), f"base PPL {np.exp(mean_error(np.concatenate(seen))[0]):.4f}")
     except OSError as error:

@@ -12,6 +12,8 @@ from ..models import Model
 from ..settings import Settings
 from .session import Session
 
+LOGITS = 1 << 24  #: logits that are computed at a time
+BLOCK = 1 << 20  #: logits that statistics take at a time
 Tell = Callable[[int, int, str], None]
 
 
@@ -23,15 +25,14 @@ class Chunks:
 
         if not 8 <= ctx <= 1 << 24:
             raise SettingsError(f"ctx = {ctx}: give the tokens of a chunk, 8 or more")
-        tok = _tokenizer(model)
-        ids = tok.encode(text) if isinstance(text, str) else text
+        ids = _tokenizer(model).encode(text) if isinstance(text, str) else text
         self.ids, self.ctx = np.array(ids, np.int32), ctx
         count = len(self.ids) // ctx
         self.count = count if most is None else min(count, most)
         if self.count < 1:
             raise SettingsError(f"{len(self.ids)} tokens make no chunk of {ctx}; give more text or a smaller ctx (8 or more)")
         begins = bool(model.metadata.get("tokenizer.ggml.add_bos_token", False))
-        self.bos = tok.bos if begins else None
+        self.bos = _tokenizer(model).bos if begins else None
         self.first = ctx // 2  #: rows of logits from here on count, but the last
         self.rows = ctx - 1 - self.first
 
@@ -49,10 +50,22 @@ class Chunks:
         """int64 [rows]: the tokens that the counted rows of logits predict."""
         return self.ids[i * self.ctx + self.first + 1 : (i + 1) * self.ctx].astype(np.int64)
 
-    def logits(self, session: Session, i: int) -> np.ndarray:
-        """float32 [rows, n_vocab]: the counted rows of chunk ``i``, from an empty cache."""
+    def pieces(self, session: Session, i: int, every: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Evaluates chunk ``i`` from an empty cache and gives its counted rows of logits, float32 [n, n_vocab], and the
+        tokens that they predict, int64 [n], piece by piece: a piece has LOGITS numbers or so, whatever the vocabulary.
+
+        every: each token's row is computed (and the graph's last layer whole), counted or not.
+        """
         session.rewind()
-        return session.eval(self.inputs(i), self.ctx - self.first)[:-1]
+        ids, targets = self.inputs(i), self.targets(i)
+        step = max(8, min(session.context.n_ubatch, LOGITS // session.model.hparams.n_vocab))
+        for at in range(0, self.ctx, step):
+            end = min(at + step, self.ctx)
+            begin = at if every else min(max(at, self.first), end - 1)
+            rows = session.eval(ids[at:end], end - begin)
+            low, high = max(begin, self.first), min(end, self.ctx - 1)
+            if high > low:
+                yield rows[low - begin : high - begin], targets[low - self.first : high - self.first]
 
     def session(self, model: Model, settings: Settings | None) -> Session:
         """A session with room for one chunk."""
@@ -61,9 +74,18 @@ class Chunks:
 
 def nll(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """float64 [n]: minus the log probability of each target under its row of logits."""
-    x = rows.astype(np.float64)
-    top = x.max(axis=1, keepdims=True)
-    return np.log(np.exp(x - top).sum(axis=1)) + top[:, 0] - x[np.arange(len(targets)), targets]
+    found = np.empty(len(targets))
+    for part in blocks(rows):
+        x = rows[part].astype(np.float64)
+        top = x.max(axis=1, keepdims=True)
+        found[part] = np.log(np.exp(x - top).sum(axis=1)) + top[:, 0] - x[np.arange(len(x)), targets[part]]
+    return found
+
+
+def blocks(rows: np.ndarray) -> Iterator[slice]:
+    """Slices of rows that are small enough for a few temporary copies in float64."""
+    step = max(1, BLOCK // rows.shape[1])
+    return (slice(at, at + step) for at in range(0, len(rows), step))
 
 
 def mean_error(x: np.ndarray) -> tuple[float, float]:

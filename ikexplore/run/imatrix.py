@@ -179,11 +179,10 @@ def imatrix(model: Model, text: str, ctx: int = 512, settings: Settings | None =
             for i in range(result.chunks, len(parts)):
                 part = Imatrix(ctx)
                 session.observer = _Collector(part, process_output)  # a chunk counts whole or not at all
-                session.rewind()
-                logits = session.eval(parts.inputs(i), ctx)[parts.first : -1]
+                losses = [nll(*piece) for piece in parts.pieces(session, i, every=True)]
                 datasets, result = result.datasets, result + part
                 result.chunks, result.datasets = i + 1, datasets
-                seen.append(nll(logits, parts.targets(i)))
+                seen += losses
                 if out is not None and (i + 1) % save_every == 0 and i + 1 < len(parts):
                     result.save(out)
                 tell(i + 1, len(parts), f"PPL {np.exp(mean_error(np.concatenate(seen))[0]):.4f}")

@@ -16,12 +16,13 @@ from ..errors import Cancelled, ModelError, SettingsError
 from ..models import Model
 from ..settings import Settings
 from .base_logits import BaseFile, base_file
-from .chunks import Chunks, Tell, mean_error, nll, progress_bar
+from .chunks import Chunks, Tell, blocks, mean_error, nll, progress_bar
 
 LEAST = -16.0  #: log probability of the base below which a token is left out of the sum
 KLD_PERCENTILES = (0, 0.1, 1, 5, 10, 50, 90, 95, 99, 99.9, 100)
 P_PERCENTILES = (0, 0.1, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 Figure = tuple[float, float]
+_FIELDS = ("kld", "p_diff", "nll", "nll_base", "same_top")
 
 
 @dataclass
@@ -204,13 +205,19 @@ def _run(result: Kld, model: Model, file: BaseFile, chunks: int | None, settings
     parts = Chunks(model, file.ids, file.ctx, chunks)
     with parts.session(model, settings) as session:
         for i in range(len(parts)):
-            _add(result, parts.logits(session, i), file.rows(i), parts.targets(i))
+            found, at = [], 0
+            for logits, targets in parts.pieces(session, i):
+                for block in blocks(logits):
+                    rows = logits[block]
+                    found.append(_compare(rows, file.rows(i, at, len(rows)), targets[block]))
+                    at += len(rows)
+            _add(result, found)
             tell(i + 1, len(parts), f"KLD {result.mean:.6f} ± {result.error:.6f}, PPL {result.ppl:.4f} ± "
                                     f"{result.ppl_error:.4f}, same top {100 * result.top1:.2f} %")
 
 
-def _add(result: Kld, logits: np.ndarray, base: np.ndarray, targets: np.ndarray) -> None:
-    """Add a chunk's tokens: logits of the model, log probabilities of the base, both [rows, n_vocab]."""
+def _compare(logits: np.ndarray, base: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays of ``_FIELDS`` from logits of the model and log probabilities of the base, both [rows, n_vocab]."""
     rows = np.arange(len(targets))
     q = logits.astype(np.float64)
     top = q.max(axis=1, keepdims=True)
@@ -218,7 +225,12 @@ def _add(result: Kld, logits: np.ndarray, base: np.ndarray, targets: np.ndarray)
     p = base.astype(np.float64)
     divergence = np.where(p > LEAST, np.exp(p) * (p - q), 0.0).sum(axis=1)
     mine, bases = nll(logits, targets), -p[rows, targets]
-    result.same_top = np.append(result.same_top, logits.argmax(axis=1) == base.argmax(axis=1))
-    for name, values in (("kld", divergence), ("p_diff", np.exp(-mine) - np.exp(-bases)), ("nll", mine), ("nll_base", bases)):
-        setattr(result, name, np.append(getattr(result, name), values))
+    same = logits.argmax(axis=1) == base.argmax(axis=1)
+    return divergence, np.exp(-mine) - np.exp(-bases), mine, bases, same
+
+
+def _add(result: Kld, found: list[tuple[np.ndarray, ...]]) -> None:
+    """Add a finished chunk."""
+    for name, *values in zip(_FIELDS, *found):
+        setattr(result, name, np.concatenate([getattr(result, name), *values]))
     result.running.append((result.ppl, result.mean))

@@ -106,7 +106,7 @@ def perplexity(model: Model, text: str, ctx: int = 512, settings: Settings | Non
     with progress_bar(progress, "perplexity") as tell, parts.session(model, settings) as session:
         try:
             for i in range(len(parts)):
-                found.append(nll(parts.logits(session, i), parts.targets(i)))
+                found.append(np.concatenate([nll(*piece) for piece in parts.pieces(session, i)]))
                 mean, error = mean_error(np.concatenate(found))
                 running.append(math.exp(mean))
                 nbytes += len(_tokenizer(model).decode_bytes(parts.targets(i).tolist()))
