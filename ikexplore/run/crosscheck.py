@@ -137,8 +137,8 @@ def keys(graph: Graph) -> dict[int, Key]:
 
 def _axes(model: Model, settings: Settings) -> dict[Key, tuple[int | None, bool]]:
     """Per key: the axis (C order) that tokens lie on, and whether another one counts cells of the cache."""
-    n_ctx = context(model, settings).n_ctx
-    few, many, deep = (build(model, settings, None, n_tokens=n, n_kv=cells, n_outputs=n, corrected=True)
+    n_ctx, tensors = context(model, settings).n_ctx, Weights(model, settings).tensors
+    few, many, deep = (build(model, settings, None, tensors=tensors, n_tokens=n, n_kv=cells, n_outputs=n, corrected=True)
                        for n, cells in ((4, n_ctx), (8, n_ctx), (4, 2 * n_ctx)))
     found = {}
     for row, key in keys(few).items():
@@ -218,8 +218,8 @@ class _Check:
     """Compares each node of the second path with the first's and goes on from that."""
 
     def __init__(self, model: Model, kept: _Kept, first: Path, second: Path):
-        self.model, self.kept, self.first, self.second = model, kept, first, second
-        self.weights = Weights(model)
+        self.kept, self.first, self.second = kept, first, second
+        self.weights = Weights(model, second.settings)
         self.found: Difference | None = None
         self.compared = 0
 
@@ -266,7 +266,7 @@ class _Check:
         exact = NaiveValues(self.weights, values)
         if op in PRODUCTS and exact.is_weight(exact.sources(row)[0]):
             names = [g.name[s] for s in g.srcs[row].tolist()[: PRODUCTS[op]] if s >= 0]
-            if all(get(self.model.tensors[name].type).dense for name in names):
+            if all(get(self.weights.type(name)).dense for name in names):
                 kinds = {side.type_of(name) for name in names for side in (self.first, self.second)}
                 return BF16 * np.abs(want) if any(k.startswith("bf16") for k in kinds) else None
             x = int(g.srcs[row][PRODUCTS[op]])
@@ -288,7 +288,7 @@ class _Check:
         """(type, names of weights) of a node: as the path has it that is not the naive one."""
         g = values.graph
         count = PRODUCTS.get(g.op[row], 1 if g.op[row] == "GET_ROWS" else 0)
-        names = [g.name[s] for s in g.srcs[row].tolist()[:count] if s >= 0 and g.name[s] in self.model.tensors]
+        names = [g.name[s] for s in g.srcs[row].tolist()[:count] if s >= 0 and g.name[s] in self.weights]
         if names:
             side = self.first if self.second.label == "naive" else self.second
             return "+".join(dict.fromkeys(side.type_of(n) for n in names)), ", ".join(names)

@@ -5,6 +5,7 @@ semantics are those of ggml's ops. Nothing here is fast, and nothing is shared w
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,12 @@ from ikexplore_kernels.formats import get
 
 from ..errors import ModelError
 from ..graph import Graph
+from ..graph.types import type_name
+from ..machine import Machine
 from ..models import Model
+from ..placement import place
+from ..settings import Settings
+from .made import made_bytes
 from .rope_table import rope_table
 from .trace import Values
 
@@ -22,36 +28,53 @@ CACHED = 1 << 28  #: decoded weights that are kept, in floats
 
 
 class Weights:
-    """Decoded matrices of a model, kept as long as they are few."""
+    """Decoded matrices of a model, kept as long as they are few: in the file's types, and those that loading makes.
 
-    def __init__(self, model: Model):
-        self.model, self._kept, self._size = model, {}, 0  # type: ignore[var-annotated]
+    ``tensors``: what there is at run time without repacking, as ``placement`` has it.
+    """
 
-    def floats(self, name: str, product: bool = False) -> np.ndarray:
-        """float32 [ne2, ne1, ne0] (and ne3 before, if there is one); ``product``: with the factor of IQ2_KT and IQ3_KT."""
+    def __init__(self, model: Model, settings: Settings):
+        cpu = replace(Machine.detect(), gpus=(), cuda_build=False)
+        self.tensors = place(model, settings.replace(rtr=False, overrides=(), split_mode="layer"), cpu).tensors
+        self.model, self._row = model, {name: i for i, name in enumerate(self.tensors.names)}
+        self._kept: dict[str, np.ndarray] = {}
+        self._size = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._row
+
+    def type(self, name: str) -> str:
+        return type_name(int(self.tensors.type_id[self._row[name]]))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """[ne3, ne2, ne1, ne0]"""
+        return tuple(self.tensors.ne[self._row[name]].tolist()[::-1])
+
+    def raw(self, name: str) -> np.ndarray:
+        """The tensor's bytes, uint8 [nbytes]."""
+        return self.model.data(name) if name in self.model.tensors else made_bytes(self.model, name, get(self.type(name)))
+
+    def floats(self, name: str) -> np.ndarray:
+        """float32 [ne3, ne2, ne1, ne0]"""
         found = self._kept.get(name)
         if found is None:
-            tensor = self.model.tensors[name]
-            f = get(tensor.type)
-            rows = self.model.data(name).reshape(-1, f.row_bytes(tensor.shape[0]))
-            found = f.decode(rows, tensor.shape[0]).reshape(tensor.shape[::-1])
+            shape, f = self.shape(name), get(self.type(name))
+            found = f.decode(self.raw(name).reshape(-1, f.row_bytes(shape[-1])), shape[-1]).reshape(shape)
             if self._size + found.size <= CACHED:
                 self._kept[name], self._size = found, self._size + found.size
-        return found * self.factor(name) if product and self.factor(name) != 1 else found
-
-    def factor(self, name: str) -> float:
-        """What the reference's matrix products multiply this type with."""
-        module = import_module(f"ikexplore_kernels.formats.{self.model.tensors[name].type}")
-        return float(getattr(module, "PRODUCT_FACTOR", 1.0))
+        return found
 
     def rows(self, name: str, ids: np.ndarray) -> np.ndarray:
         """float32 [len(ids), columns]: only those rows are decoded, where rows stand alone."""
-        tensor = self.model.tensors[name]
-        f = get(tensor.type)
+        f, columns = get(self.type(name)), self.shape(name)[-1]
         if f.interleave > 1:
-            return self.floats(name).reshape(-1, tensor.shape[0])[ids]
-        raw = self.model.data(name).reshape(-1, f.row_bytes(tensor.shape[0]))
-        return f.decode(np.ascontiguousarray(raw[ids]), tensor.shape[0])
+            return self.floats(name).reshape(-1, columns)[ids]
+        return f.decode(np.ascontiguousarray(self.raw(name).reshape(-1, f.row_bytes(columns))[ids]), columns)
+
+
+def product_factor(kind: str) -> float:
+    """What the reference's matrix products multiply a type with (IQ2_KT, IQ3_KT)."""
+    return float(getattr(import_module(f"ikexplore_kernels.formats.{kind}"), "PRODUCT_FACTOR", 1.0))
 
 
 class NaiveValues(Values):
@@ -66,18 +89,18 @@ class NaiveValues(Values):
         return self.inner.past
 
     def is_weight(self, row: int) -> bool:
-        return row < self.graph.n_leafs and self.graph.name[row] in self.weights.model.tensors
+        return row < self.graph.n_leafs and self.graph.name[row] in self.weights
 
     def array(self, row: int) -> np.ndarray:
         return self.instead[row] if row in self.instead else self.inner.array(row)
 
     def floats(self, row: int, product: bool = False) -> np.ndarray:
+        """float32 values; ``product``: with the factor of a weight's type."""
         if row in self.instead:
             return self.instead[row]
-        if self.is_weight(row):
-            x = self.weights.floats(self.graph.name[row], product)
-            return x.reshape((1,) * (4 - x.ndim) + x.shape)
-        return self.inner.floats(row)
+        x = self.weights.floats(self.graph.name[row]) if self.is_weight(row) else self.inner.floats(row)
+        factor = product_factor(self.graph.type[row]) if product and self.is_weight(self.root[row]) else 1.0
+        return x * np.float32(factor) if factor != 1 else x
 
     def sources(self, row: int) -> list[int]:
         return [s for s in self.graph.srcs[row].tolist() if s >= 0]
@@ -125,9 +148,8 @@ def mul_mat(m: NaiveValues, row: int) -> np.ndarray:
 @_op("FUSED_UP_GATE")
 def fused_up_gate(m: NaiveValues, row: int) -> np.ndarray:
     up, gate, x = m.sources(row)
-    activation = _unary(m, row)
     xs = m.floats(x)
-    return activation(xs @ m.floats(gate, True).swapaxes(-1, -2)) * (xs @ m.floats(up, True).swapaxes(-1, -2))
+    return _gated(m, row, *(xs @ m.floats(w, True).swapaxes(-1, -2) for w in (gate, up)))
 
 
 def _routed(m: NaiveValues, weight: int, x: int, ids: int) -> np.ndarray:
@@ -147,14 +169,25 @@ def mul_mat_id(m: NaiveValues, row: int) -> np.ndarray:
 
 @_op("MOE_FUSED_UP_GATE")
 def moe_fused_up_gate(m: NaiveValues, row: int) -> np.ndarray:
-    *weights, x, ids = m.sources(row)
-    activation = _unary(m, row)
-    if len(weights) == 1:  # merged, the gate's rows first
-        both = _routed(m, weights[0], x, ids)
-        gate, up = np.split(both, 2, axis=-1)
-    else:
-        up, gate = (_routed(m, w, x, ids) for w in weights)
-    return (activation(gate) * up)[None]
+    up, gate, x, ids, *biases = m.graph.srcs[row].tolist()
+    pairs = zip((gate, up), (biases[1], biases[0]) if len(biases) > 1 else (-1, -1))
+    if gate < 0:  # merged, the gate's rows first
+        return _gated(m, row, *np.split(_biased(m, up, x, ids, (biases or [-1])[0]), 2, axis=-1))[None]
+    return _gated(m, row, *(_biased(m, w, x, ids, bias) for w, bias in pairs))[None]
+
+
+def _biased(m: NaiveValues, weight: int, x: int, ids: int, bias: int) -> np.ndarray:
+    """``_routed``, plus the row of a bias for each expert where there is one."""
+    out = _routed(m, weight, x, ids)
+    return out if bias < 0 else out + m.floats(bias)[0, 0][m.array(ids)[0, 0]]
+
+
+def _gated(m: NaiveValues, row: int, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """activation(gate) * up; SWIGLU_OAI (gpt-oss): silu of slope 1.702 of a gate up to 7, times up within 7, plus 1."""
+    if str(m.graph.params[row].get("unary")).upper() == "SWIGLU_OAI":
+        gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
+        return gate * _sigmoid(np.float32(1.702) * gate) * (up + 1)
+    return _unary(m, row)(gate) * up
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -218,40 +251,41 @@ def concat(m: NaiveValues, row: int) -> np.ndarray:
 # --- attention --------------------------------------------------------------------------------------------------------
 
 
-def _causal(m: NaiveValues, row: int, mask: int, tokens: int, n_kv: int) -> np.ndarray:
-    """bool [tokens, n_kv]: what a token may see follows from its position."""
-    if not m.graph.name[mask].startswith("KQ_mask") or "swa" in m.graph.name[mask]:
-        raise _lacks(m, row, f"mask {m.graph.name[mask]}")
-    return np.arange(n_kv) <= m.past + np.arange(tokens)[:, None]
+def _seen(m: NaiveValues, row: int, tokens: int, n_kv: int) -> np.ndarray:
+    """bool [tokens, n_kv]: what a token may see follows from its position and the window."""
+    if m.graph.params[row].get("max_bias") or m.graph.params[row].get("logit_softcap"):
+        raise _lacks(m, row, "ALiBi or softcap")
+    back = m.past + np.arange(tokens)[:, None] - np.arange(n_kv)
+    window = m.graph.params[row].get("n_swa", 0)
+    return (back >= 0) & (back < window) if window else back >= 0
 
 
 @_op("SOFT_MAX")
 def soft_max(m: NaiveValues, row: int) -> np.ndarray:
-    x, *others = m.sources(row)
+    x, mask, sinks = [*m.graph.srcs[row].tolist(), -1, -1][:3]
     scores = m.floats(x) * np.float32(m.graph.params[row].get("scale", 1.0))
-    if len(others) > 1 or m.graph.params[row].get("max_bias"):
-        raise _lacks(m, row, "sinks or ALiBi")
-    seen = _causal(m, row, others[0], scores.shape[2], scores.shape[3]) if others else np.True_
-    return _softmax(scores, seen)
+    seen = _seen(m, row, scores.shape[2], scores.shape[3]) if mask >= 0 else np.True_
+    return _softmax(m, scores, seen, sinks)
 
 
-def _softmax(scores: np.ndarray, seen: Any) -> np.ndarray:
+def _softmax(m: NaiveValues, scores: np.ndarray, seen: Any, sinks: int) -> np.ndarray:
+    """Over the last axis of [1, heads, tokens, n]; a head's sink takes part in the sum and gives nothing."""
     x = np.where(seen, scores, -np.inf)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    sink = m.floats(sinks).reshape(1, -1, 1, 1) if sinks >= 0 else np.float32(-np.inf)
+    top = np.maximum(x.max(axis=-1, keepdims=True), sink)
+    e = np.exp(x - top)
+    return e / (e.sum(axis=-1, keepdims=True) + np.exp(sink - top))
 
 
 @_op("FLASH_ATTN_EXT")
 def flash_attn(m: NaiveValues, row: int) -> np.ndarray:
-    q, k, v, *others = m.sources(row)
+    q, k, v, _, sinks = [*m.graph.srcs[row].tolist(), -1][:5]
     params = m.graph.params[row]
-    if len(others) != 1 or params.get("max_bias") or params.get("logit_softcap"):
-        raise _lacks(m, row, "sinks, ALiBi or softcap")
     qs, ks, vs = m.floats(q), m.floats(k), m.floats(v)
     end = m.past + qs.shape[2]
     group = qs.shape[1] // ks.shape[1]
     ks, vs = (np.repeat(x[:, :, :end], group, axis=1) for x in (ks, vs))
-    p = _softmax(qs @ ks.swapaxes(-1, -2) * np.float32(params["scale"]), _causal(m, row, others[0], qs.shape[2], end))
+    p = _softmax(m, qs @ ks.swapaxes(-1, -2) * np.float32(params["scale"]), _seen(m, row, qs.shape[2], end), sinks)
     return (p @ vs).swapaxes(1, 2)
 
 
@@ -316,13 +350,23 @@ def scale(m: NaiveValues, row: int) -> np.ndarray:
 
 @_op("UNARY")
 def unary(m: NaiveValues, row: int) -> np.ndarray:
-    return _unary(m, row)(m.floats(m.sources(row)[0]))
+    x, *up = m.sources(row)
+    return _gated(m, row, m.floats(x), m.floats(up[0])) if up else _unary(m, row)(m.floats(x))
 
 
 @_op("FUSED_MUL_UNARY")
 def fused_mul_unary(m: NaiveValues, row: int) -> np.ndarray:
     x, z = m.sources(row)
-    return _unary(m, row)(m.floats(x)) * m.floats(z)
+    return _gated(m, row, m.floats(x), m.floats(z))
+
+
+@_op("HADAMARD")
+def hadamard(m: NaiveValues, row: int) -> np.ndarray:
+    """Blocks of columns times the orthonormal Hadamard matrix: +1 where the two numbers share an even count of bits."""
+    x, size = m.floats(m.sources(row)[0]), int(m.graph.params[row]["block"])
+    shared = np.arange(size)[:, None] & np.arange(size)
+    signs = np.array([[1 - 2 * (bin(n).count("1") & 1) for n in line] for line in shared.tolist()], np.float32)
+    return (x.reshape(*x.shape[:-1], -1, size) @ signs / np.float32(np.sqrt(size))).reshape(x.shape)
 
 
 @_op("SUM_ROWS")

@@ -17,7 +17,7 @@ from ..models.build import build
 from ..models.context import context
 from ..settings import Settings
 from .naive import NaiveValues, Weights, compute
-from .session import Session
+from .session import Session, n_cells
 from .trace import Trace, Values
 
 See = Callable[[Values, int, int, int], None]
@@ -78,9 +78,9 @@ class _Tell:
 class _Memory(Values):
     """Memory of the naive path: an array per tensor; caches stay from one evaluation to the next."""
 
-    def __init__(self, graph: Graph, caches: dict[str, np.ndarray], tokens: np.ndarray, past: int):
+    def __init__(self, graph: Graph, weights: Weights, caches: dict[str, np.ndarray], tokens: np.ndarray, past: int):
         super().__init__(graph)
-        self.caches, self._past = caches, past
+        self.weights, self.caches, self._past = weights, caches, past
         n = np.arange(len(tokens), dtype=np.int32)
         self.inputs = {"inp_tokens": tokens.astype(np.int32), "inp_pos": past + n, "inp_out_ids": n}
         self.nodes: dict[int, np.ndarray] = {}
@@ -99,6 +99,8 @@ class _Memory(Values):
             if name not in self.caches:
                 self.caches[name] = np.zeros(int(g.nb[root][3] * g.ne[root][3]), np.uint8)
             return self.caches[name]
+        if name in self.weights:
+            return self.weights.raw(name)
         return self.inputs[name].view(np.uint8)
 
 
@@ -107,12 +109,12 @@ class NaivePath:
 
     def __init__(self, model: Model, settings: Settings):
         self.model, self.settings, self.label = model, settings, "naive"
-        self.weights, self.context = Weights(model), context(model, settings)
+        self.weights, self.context = Weights(model, settings), context(model, settings)
 
     def run(self, tokens: np.ndarray, single: int, see: See) -> None:
         caches: dict[str, np.ndarray] = {}
         for start, n in parts(len(tokens), self.context.n_ubatch, single):
-            memory = _Memory(self._graph(start, n), caches, tokens[start : start + n], start)
+            memory = _Memory(self._graph(start, n), self.weights, caches, tokens[start : start + n], start)
             values = NaiveValues(self.weights, memory)
             graph = memory.graph
             for row in range(graph.n_leafs, len(graph)):
@@ -121,19 +123,14 @@ class NaivePath:
                     see(values, row, start, n)
 
     def _graph(self, past: int, n: int) -> Graph:
-        n_kv = cells(self.context, past + n)
-        return build(self.model, self.settings, None, n_tokens=n, n_kv=n_kv, n_outputs=n, corrected=True)
+        about = {"n_tokens": n, "n_kv": n_cells(self.context, n, past + n), "n_outputs": n}
+        return build(self.model, self.settings, None, tensors=self.weights.tensors, corrected=True, **about)
 
     def type_of(self, name: str) -> str:
-        return self.model.tensors[name].type
+        return self.weights.type(name)
 
     def close(self) -> None:
-        self.weights = Weights(self.model)
-
-
-def cells(cx: Any, end: int) -> int:
-    """Cells of the cache that a graph reads when ``end`` are filled, as a session has it."""
-    return cx.n_ctx if cx.flash_attn else min(cx.n_ctx, -(-end // 32) * 32)
+        """Nothing to end."""
 
 
 def is_mask(graph: Graph, row: int) -> bool:

@@ -18,7 +18,7 @@ from ..graph import Graph
 from ..machine import Machine
 from ..models import Model
 from ..models.build import build
-from ..models.context import context
+from ..models.context import Context, context
 from ..models.mla import PROMPT
 from ..placement import place
 from ..settings import Settings
@@ -149,8 +149,7 @@ class Session:
 
     def _program(self, n: int, n_outputs: int) -> tuple[Program, np.ndarray, Trace]:
         """The linked program for a shape, its logits, its nodes; with flash attention one serves every position."""
-        step = 32 if not self.context.flash_attn else 256 if self._expands(n) else self.n_ctx
-        n_kv = min(self.n_ctx, -(-(self.n_past + n) // step) * step)
+        n_kv = n_cells(self.context, n, self.n_past + n)
         key = (n, n_outputs, n_kv)
         if key not in self._programs:
             graph = self._build(n, n_kv, n_outputs)
@@ -169,10 +168,6 @@ class Session:
         while sizes and (len(sizes) >= MOST_PROGRAMS or sum(sizes.values()) + coming.keep[0].nbytes > room):
             oldest = next(iter(sizes))
             del sizes[oldest], self._programs[oldest]
-
-    def _expands(self, n: int) -> bool:
-        """Whether a graph of n tokens works on all cells that it reads, filled or not: it should read few more then."""
-        return self.context.mla_attn == 2 or (self.context.mla_attn == 3 and n >= PROMPT)
 
     def _compiling(self, done: int, total: int, what: str) -> None:
         if self._stop[0]:
@@ -216,6 +211,16 @@ class Session:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def n_cells(cx: Context, n: int, end: int) -> int:
+    """Cells of the cache that the graph of n tokens reads when ``end`` are filled.
+
+    With -mla 2 and 3 it may work on all cells that it reads, filled or not: it should read few more then.
+    """
+    expands = cx.mla_attn == 2 or (cx.mla_attn == 3 and n >= PROMPT)
+    step = 32 if not cx.flash_attn else 256 if expands else cx.n_ctx
+    return min(cx.n_ctx, -(-end // step) * step)
 
 
 def _floats_at(program: Program, rows: int, columns: int) -> np.ndarray:

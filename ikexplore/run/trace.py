@@ -93,7 +93,7 @@ class Trace(Values):
             return self.memory[self.places[root] - self.memory.ctypes.data :]
         if name in self.caches:
             return self.caches[name]
-        if root < self.graph.n_leafs and self.graph.tensor[root] >= 0:
+        if root < self.graph.n_leafs and name in self.weights:
             return self.weights[name].data
         buffers = {"inp_tokens": self.inputs.tokens, "inp_pos": self.inputs.positions, "inp_out_ids": self.inputs.out_ids}
         return buffers[name].view(np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ikexplore as ikx
-from ikexplore.run import lower, lower_ops, paths, weights
+from ikexplore.run import lower, lower_ops, lower_products, paths, weights
 from ikexplore.run.crosscheck import Difference
 from ikexplore.run.crosscheck import crosscheck as _crosscheck
 
@@ -86,7 +86,7 @@ def test_a_wrong_offset_in_one_format(mixed, monkeypatch):
         return (bias - 1, sub) if f.name == "q4_0" else (bias, sub)
 
     lower_offset = lower.offset_kind
-    for module in (lower, lower_ops):
+    for module in (lower, lower_products):
         monkeypatch.setattr(module, "offset_kind", wrong)
     found = ikx.crosscheck(mixed, SETTINGS, "naive")
     assert (found.node, found.op, found.type) == ("attn_out-0", "MUL_MAT", "q4_0")
@@ -98,9 +98,9 @@ def test_a_wrong_offset_in_one_format(mixed, monkeypatch):
 @pytest.mark.parametrize("order", [1, -1])
 def test_one_tensor_repacked_badly(mixed, monkeypatch, order):
     """One byte in each row of one tensor, in the repacked copy alone."""
-    def load(tensor, data, target):
-        weight = real(tensor, data, target)
-        if tensor.name == "blk.1.ffn_down.weight" and target is not None:
+    def load(model, name, kind, ne):
+        weight = real(model, name, kind, ne)
+        if name == "blk.1.ffn_down.weight" and kind != model.tensors[name].type:
             weight.data.reshape(weight.rows, -1)[::4, 20] ^= 0x55
         return weight
 
