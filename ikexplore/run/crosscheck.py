@@ -2,7 +2,8 @@
 
 The first path runs and its nodes are kept. Then the second runs, and after each node that both have, its result is compared and
 replaced by the first path's: every node is judged on equal inputs, so that rounding does not pile up and a fault shows where
-it is made. What a node may differ by follows from its types; see ``_Check._rounding``.
+it is made. What a node may differ by follows from its types (``_Check._rounding``), and from those of the nodes before it
+that only one path has (``_Check._relative``).
 """
 
 import re
@@ -20,6 +21,7 @@ from ..graph import Graph
 from ..models import Model
 from ..models.build import build
 from ..models.context import context
+from ..qtypes import encode_error
 from ..settings import Settings
 from .imatrix import PRODUCTS
 from .naive import NaiveValues, Weights, compute
@@ -28,6 +30,8 @@ from .trace import Values
 
 FLOAT = 2e-5  #: relative difference of float32 sums in another order and of fast exponentials
 SLACK = 4.0  #: a node may differ by so many times what rounding alone does to it
+APART = 10.0  #: the same behind nodes that only one path has: K's rounding is multiplied by the size of scores, V's adds to it
+EIGHT = 0.005  #: relative rounding of normally distributed activations to 8 bits in blocks of 32
 BF16 = 2.0**-9  #: relative rounding of weights that -rtr turns into bf16
 TOKENS = 40
 Key = tuple[Any, ...]
@@ -135,15 +139,19 @@ def keys(graph: Graph) -> dict[int, Key]:
     return found
 
 
-def _axes(model: Model, settings: Settings) -> dict[Key, tuple[int | None, bool]]:
-    """Per key: the axis (C order) that tokens lie on, and whether another one counts cells of the cache."""
+Axes = tuple[int | None, int | None]
+
+
+def _axes(model: Model, settings: Settings) -> dict[Key, Axes]:
+    """Per key: the axis (C order) that tokens lie on, and the one that cells of the cache lie on, where there is one."""
     n_ctx, tensors = context(model, settings).n_ctx, Weights(model, settings).tensors
     few, many, deep = (build(model, settings, None, tensors=tensors, n_tokens=n, n_kv=cells, n_outputs=n, corrected=True)
                        for n, cells in ((4, n_ctx), (8, n_ctx), (4, 2 * n_ctx)))
     found = {}
     for row, key in keys(few).items():
-        grown = np.flatnonzero(few.ne[row] != many.ne[row])
-        found[key] = (3 - int(grown[0]) if len(grown) else None, bool((few.ne[row] != deep.ne[row]).any()))
+        grown = (np.flatnonzero(few.ne[row] != other.ne[row]) for other in (many, deep))
+        tokens, cells = (3 - int(axes[0]) if len(axes) else None for axes in grown)
+        found[key] = tokens, cells
     return found
 
 
@@ -167,11 +175,8 @@ class _Kept:
         if is_mask(values.graph, row):
             return
         key = self.keys(values.graph)[row]
-        part = (start, n, seen_values(values, row, n, self.cells(key)), cached_sources(values, row))
+        part = (start, n, seen_values(values, row, n, self.axes.get(key, (None, None))), cached_sources(values, row))
         self.parts.setdefault(key, []).append(part)
-
-    def cells(self, key: Key) -> bool:
-        return self.axes.get(key, (None, False))[1]
 
     def find(self, key: Key, start: int, n: int, shape: tuple[int, ...]) -> tuple[np.ndarray, dict[int, np.ndarray]] | None:
         """Values of tokens start to start + n, and the cached sources that they were made with; None where not known."""
@@ -179,8 +184,8 @@ class _Kept:
         for s, m, x, cached in parts:
             if (s, m) == (start, n):
                 return (x, cached) if x.shape == shape else None
-        axis = self.axes.get(key, (None, True))[0]
-        if axis is None or self.cells(key) or not parts:
+        axis, cells = self.axes.get(key, (None, None))
+        if axis is None or cells is not None or not parts:
             return None
         per = [x.shape[axis] // m for _, m, x, _ in parts]
         if len({(*x.shape[:axis], n, *x.shape[axis + 1 :]) for n, (_, _, x, _) in zip(per, parts)}) > 1:
@@ -191,12 +196,16 @@ class _Kept:
         return (x, later) if x.shape == shape else None
 
 
-def seen_values(values: Values, row: int, n: int, cells: bool) -> np.ndarray:
-    """A copy of a row's values; what a token may not see is 0 where the row has a column per cell."""
-    x = np.array(values.floats(row))
-    if cells:
-        x = np.where(np.arange(x.shape[-1]) <= values.past + np.arange(n)[:, None], x, 0)
-    return x
+def seen_values(values: Values, row: int, n: int, axes: Axes) -> np.ndarray:
+    """A copy of a row's values; where it has some per cell, those of cells that are empty or not to be seen are 0."""
+    x, (tokens, cells) = np.array(values.floats(row)), axes
+    if cells is None:
+        return x
+    last = np.full(x.ndim * (1,), values.past + n - 1)
+    if tokens is not None and x.shape[tokens] == n:
+        last = values.past + np.arange(n).reshape([n if i == tokens else 1 for i in range(x.ndim)])
+    cell = np.arange(x.shape[cells]).reshape([-1 if i == cells else 1 for i in range(x.ndim)])
+    return np.where(cell <= last, x, 0)
 
 
 def cached_sources(values: Values, row: int) -> dict[int, np.ndarray]:
@@ -222,24 +231,40 @@ class _Check:
         self.weights = Weights(model, second.settings)
         self.found: Difference | None = None
         self.compared = 0
+        self._start = -1
+        self._apart: dict[int, float] = {}  # rounding of nodes that only this path has
 
     def see(self, values: Values, row: int, start: int, n: int) -> None:
         graph = values.graph
         if is_mask(graph, row):
             return
         key = self.kept.keys(graph)[row]
-        got = seen_values(values, row, n, self.kept.cells(key))
+        got = seen_values(values, row, n, self.kept.axes.get(key, (None, None)))
         known = self.kept.find(key, start, n, got.shape)
+        if start != self._start:
+            self._start, self._apart = start, {}
+        apart = max((self._apart.get(values.root[s], 0.0) for s in graph.srcs[row].tolist() if s >= 0), default=0.0)
         if known is None:
+            self._apart[row] = max(apart, self._relative(values, row))
             return
         want, cached = known
         self.compared += 1
-        self._judge(values, row, start, n, got, want, cached)
+        self._judge(values, row, start, n, got, want, cached, apart)
         if graph.op[row] != "CPY":  # a cache keeps its own type
             store(values, row, want)
 
+    def _relative(self, values: Values, row: int) -> float:
+        """Rounding of a node that the first path has not, relative to its result: of the caches that it reads, of 8 bits."""
+        g = values.graph
+        sources = [s for s in g.srcs[row].tolist() if s >= 0]
+        found = [encode_error(k) for side in (self.first, self.second) for k in _cache_types(side.settings)
+                 if any(g.name[values.root[s]].startswith("cache_") for s in sources)]
+        weights = [g.name[values.root[s]] for s in sources if g.op[row] in PRODUCTS and g.name[values.root[s]] in self.weights]
+        found += [EIGHT for name in weights if not get(self.weights.type(name)).dense]
+        return max(found, default=0.0)
+
     def _judge(self, values: Values, row: int, start: int, n: int, got: np.ndarray, want: np.ndarray,
-               cached: dict[int, np.ndarray]) -> None:
+               cached: dict[int, np.ndarray], apart: float) -> None:
         if values.graph.op[row] == "ARGSORT":
             got, want = (_chosen(values, row, x) for x in (got, want))
         norm, top = float(np.linalg.norm(want)), float(np.abs(want).max(initial=0))
@@ -248,7 +273,7 @@ class _Check:
         if error <= FLOAT * norm and worst <= FLOAT * top:
             return
         rounding = self._rounding(values, row, want, cached)
-        may, may_one = FLOAT * norm, FLOAT * top
+        may, may_one = (FLOAT + APART * apart) * norm, (FLOAT + APART * apart) * top
         if rounding is not None:
             may += SLACK * float(np.linalg.norm(rounding))
             may_one += SLACK * float(np.abs(rounding).max(initial=0))
