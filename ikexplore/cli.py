@@ -253,23 +253,23 @@ def _perplexity(options: argparse.Namespace) -> int:
     from .run import perplexity
 
     settings = _settings(options)
-    model, progress = _model(options, settings), sys.stderr.isatty()
+    text, model, progress = _text(options.text), _model(options, settings), sys.stderr.isatty()
     if options.kld:
-        return _kld(options, model, settings, progress)
-    found = perplexity(model, _text(options.text), options.ctx, settings, chunks=options.chunks, progress=progress)
+        return _kld(options, model, text, settings, progress)
+    found = perplexity(model, text, options.ctx, settings, chunks=options.chunks, progress=progress)
     print(
         f"perplexity {found.value:.4f} +/- {found.error:.4f} over {_count(found.chunks)} chunks of {options.ctx} tokens"
     )
     return INTERRUPTED if found.stopped else DONE
 
 
-def _kld(options: argparse.Namespace, model: Any, settings: Any, progress: bool) -> int:
+def _kld(options: argparse.Namespace, model: Any, text: str, settings: Any, progress: bool) -> int:
     from .models.model import open as open_model
     from .run import kld
 
     with open(options.kld, "rb") as file:
         base = open_model(options.kld) if file.read(4) == b"GGUF" else options.kld
-    found = kld(model, base, _text(options.text), options.ctx, settings, base_settings=settings, save=options.save_base,
+    found = kld(model, base, text, options.ctx, settings, base_settings=settings, save=options.save_base,
                 chunks=options.chunks, progress=progress)
     print(found)
     return INTERRUPTED if found.stopped else DONE
@@ -279,11 +279,11 @@ def _imatrix(options: argparse.Namespace) -> int:
     """Ctrl-C writes the finished chunks, which --resume goes on from."""
     from .run import imatrix
 
-    settings = _settings(options)
+    settings, text = _settings(options), _text(options.text)
     if not Path(options.out).absolute().parent.is_dir():
         raise IkexploreError(f"-o {options.out}: there is no such folder; make it or name another")
     resume = options.out if options.resume and Path(options.out).exists() else None
-    found = imatrix(_model(options, settings), _text(options.text), options.ctx, settings, out=options.out,
+    found = imatrix(_model(options, settings), text, options.ctx, settings, out=options.out,
                     save_every=options.save_every, resume=resume, chunks=options.chunks, dataset=Path(options.text).name,
                     process_output=options.process_output, progress=sys.stderr.isatty())
     if not len(found):
