@@ -20,10 +20,11 @@ _HOME = {
     "kld": "run", "Kld": "run", "base_logits": "run", "imatrix": "run", "Imatrix": "run",
     "crosscheck": "run", "pareto": "run", "Pareto": "run",
     "sweep": "run", "Sweep": "run", "requantized": "run", "quantize": "run", "Recipe": "run",
+    "grid": "runs", "Grid": "runs",
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",
 }
-_ROOMS = ("demo", "forecast", "plots", "errors", "logs")
+_ROOMS = ("demo", "forecast", "plots", "errors", "logs", "runs")
 __all__ = sorted([*_HOME, *_ROOMS])
 
 

@@ -196,8 +196,18 @@ def facts_of(item: Any) -> dict[str, Any]:
         )
         found.update({f"main.{key}": value for key, value in item.startup.get("main", {}).items()})
     elif getattr(item, "machine", None) is not None:
-        found["machine"] = str(item.machine)
+        found["machine"] = machine_text(item.machine)
+    found.update(getattr(item, "facts", None) or {})
     return found
+
+
+def machine_text(machine: Any) -> str:
+    """A machine in words that two looks at it share: without what is free at the moment."""
+    parts = []
+    for device in getattr(machine, "devices", ()):
+        threads = f", {device.threads} threads" if device.threads else ""
+        parts.append(f"{device.title}{threads}, {device.total_mib} MiB")
+    return "; ".join(parts) or str(machine)
 
 
 def differences(a: Any, b: Any, facts_a: dict[str, Any], facts_b: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -31,6 +31,8 @@ _LAST = "n_threads_batch"
 _MAIN_KEYS = ("n_kv_max", "n_batch", "n_ubatch", "flash_attn", "n_gpu_layers", "n_threads", _LAST)
 #: relative and absolute slack of "rate is tokens per time" for figures rounded to 3 and 2 decimals
 _SLACK = 0.0006
+#: whole numbers from here on are damage, and may be too large for a float
+_MOST = 10**12
 
 
 class Table:
@@ -137,9 +139,10 @@ def _fast_row(cells: list[str]) -> dict[str, Any] | None:
         return None
     try:
         a, b, c, d = [float(x) for x in rest if "_" not in x and "n" not in x.lower()]
-        return {"pp": int(pp), "tg": int(tg), "n_kv": int(n_kv), "t_pp": a, "s_pp": b, "t_tg": c, "s_tg": d}
+        row = {"pp": int(pp), "tg": int(tg), "n_kv": int(n_kv), "t_pp": a, "s_pp": b, "t_tg": c, "s_tg": d}
     except ValueError:
         return None
+    return row if row["pp"] < _MOST and row["tg"] < _MOST and row["n_kv"] < _MOST else None
 
 
 def _digits(text: str) -> str:
@@ -280,11 +283,13 @@ def _json_timings(state: State, timed: dict[str, Any]) -> int:
 
 
 def _number(number: Any) -> bool:
-    return isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+    if isinstance(number, float):
+        return math.isfinite(number)
+    return _int(number) is not None
 
 
 def _int(number: Any) -> int | None:
-    return number if isinstance(number, int) and not isinstance(number, bool) else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**63 else None
 
 
 def _json_sweep(state: State, found: dict[str, Any]) -> int:

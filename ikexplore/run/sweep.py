@@ -37,6 +37,8 @@ class Sweep:
     stopped: bool = False
     source: Any = field(default=None, repr=False, compare=False)  #: the Model that ran
     repacked: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: what else may differ between two sweeps: caches, memory layout, program; compare lists it
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def to_markdown(self) -> str:
         """The table that llama-sweep-bench prints, with +- columns when there were repetitions."""
