@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the embedded model)")
     sweep.add_argument("--jsonl", metavar="PATH", help="write the rows to a file, a JSON object a line")
     sweep.add_argument("-r", "--repetitions", type=int, default=1, metavar="N", help="time every row N times")
+    sweep.add_argument("--cold", action="store_true", help="have the kernel forget the model's files first (needs no root)")
+    sweep.add_argument("--binary", metavar="PROGRAM", help="run this llama-sweep-bench in place of the engine here")
 
     plan = add("plan", _plan, "print what the engine would print while loading; code 1 if it does not fit")
     plan.add_argument("model", metavar="MODEL", help="a GGUF file, or a header as JSON (.json, .json.gz)")
@@ -187,13 +189,49 @@ def _sweep(options: argparse.Namespace) -> int:
         if event["phase"] == "repack":
             print(f"repacked {event['text']}", file=sys.stderr)
 
-    result = sweep(model, settings, repetitions=options.repetitions, progress=progress, on_row=show, on_progress=tell)
+    common = {"repetitions": options.repetitions, "progress": progress, "on_row": show, "on_progress": tell}
+    if options.binary:
+        result = _by_program(options, model, settings, common)
+    else:
+        if options.cold:
+            _cold(model)
+        result = sweep(model, settings, **common)
     if options.jsonl:
         result.to_jsonl(options.jsonl)
     if result.stopped:
         print(f"ikexplore: stopped after {len(result.rows)} rows", file=sys.stderr)
         return INTERRUPTED
-    return DONE
+    return DONE if getattr(result, "ok", True) else NO
+
+
+def _by_program(options: argparse.Namespace, model: Any, settings: Any, common: dict[str, Any]) -> Any:
+    """A real program's rows; its command, environment and end on stderr."""
+    from .runs import Binary
+    from .runs.program import quoted
+
+    binary = Binary(options.binary, profile=options.profile)
+    words, _ = binary.command(model, settings)
+    print(f"{binary.program.name} {binary.program.version}: {quoted(words)}", file=sys.stderr)
+    result = binary.sweep(model, settings, cold=options.cold, **common)
+    for text in (*result.remarks, *(f"{name}={value}" for name, value in result.environment.items())):
+        print(text, file=sys.stderr)
+    _facts(result.facts)
+    if not result.ok:
+        print(f"ikexplore: {result.sentence}", file=sys.stderr)
+    return result
+
+
+def _cold(model: Any) -> None:
+    """Drops the model's pages and says what is left of them."""
+    from .runs import caches
+
+    before, after = caches.drop(model)
+    print(f"model in memory: {before:.1f} MiB before, {after:.1f} MiB after dropping its pages", file=sys.stderr)
+    _facts(caches.numa())
+
+
+def _facts(facts: dict[str, Any]) -> None:
+    print("; ".join(f"{name} {value}" for name, value in facts.items()), file=sys.stderr)
 
 
 def _say(lines: list[str], beside_a_bar: bool) -> None:
@@ -342,6 +380,9 @@ def _detect(options: argparse.Namespace) -> int:
     _no_flags(options)
     machine = Machine.detect()
     print(machine)
+    from .runs import caches
+
+    print("; ".join(f"{name} {value}" for name, value in caches.numa().items()))
     if options.save:
         machine.save(options.save)
         print(f"written to {options.save}")

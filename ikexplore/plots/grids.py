@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _RATES = (("s_pp", "PP t/s"), ("s_tg", "TG t/s"))
 #: facets in one figure, and curves in one facet
 MOST_PANELS, MOST_CURVES = 6, 9
+#: how far apart lines through one value may lie, as a share of the height
+_SPREAD = 0.06
 #: characters of one value on an axis
 _LONG = 18
 
@@ -24,8 +26,9 @@ _LONG = 18
 def parallel(names: Sequence[str], points: Sequence[dict[str, Any]]) -> Figure:
     """Parallel coordinates: an upright line per axis of the grid, then PP and TG; a line per point, the fastest TG in ink.
 
-    ``names``: the axes; ``points``: dicts with the axes' values as text, ``s_pp`` and ``s_tg`` (mean tokens/s), ``n_kv``. Values
-    of an axis stand at equal distances, numbers by size. Raises ValueError without points.
+    ``names``: the axes; ``points``: dicts with the axes' values as text, ``s_pp`` and ``s_tg`` (mean tokens/s), ``n_kv``.
+    Values of an axis stand at equal distances, numbers by size; lines through one value lie beside each other.
+    Raises ValueError without points.
     """
     if not points:
         raise ValueError("a figure of a grid needs at least one measured point")
@@ -37,17 +40,18 @@ def parallel(names: Sequence[str], points: Sequence[dict[str, Any]]) -> Figure:
     tops = [max(point[key] for point in points) for key, _ in _RATES]
     ranked = sorted(points, key=lambda point: point["s_tg"])
     for number, point in enumerate(ranked):
-        y = [place[str(point.get(name, ""))] for name, place in zip(names, places)]
+        aside = _SPREAD * (number / max(1, len(ranked) - 1) - 0.5)
+        y = [place[str(point.get(name, ""))] + aside for name, place in zip(names, places)]
         y += [point[key] / top for (key, _), top in zip(_RATES, tops)]
         last = number == len(ranked) - 1
         ax.plot(range(len(y)), y, color=palette.rgba("ink" if last else "ink3"), linewidth=1.6 if last else 0.9,
                 alpha=1.0 if last else 0.75, marker="o", markersize=3, clip_on=False, zorder=3 if last else 2)  # fmt: skip
     for i, place in enumerate(places):
         for text, height in place.items():
-            _value(ax, i, height, text)
+            _value(ax, i, height, text, 8)
     for i, top in enumerate(tops, len(names)):
         for share in (0.0, 0.5, 1.0):
-            _value(ax, i, share, f"{top * share:,.0f}" if top >= 100 else f"{top * share:.1f}")
+            _value(ax, i, share, f"{top * share:,.0f}" if top >= 100 else f"{top * share:.1f}", 5)
     titles = [*(clean(name, _LONG) for name in names), *(title for _, title in _RATES)]
     ax.set_xticks(range(len(titles)), titles)
     ax.tick_params(axis="x", pad=10)
@@ -58,8 +62,8 @@ def parallel(names: Sequence[str], points: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def _value(ax: Axes, x: float, y: float, text: str) -> None:
-    ax.annotate(clean(text, _LONG).replace("$", r"\$"), (x, y), xytext=(5, 0), textcoords="offset points", va="center",
+def _value(ax: Axes, x: float, y: float, text: str, right: float) -> None:
+    ax.annotate(clean(text, _LONG).replace("$", r"\$"), (x, y), xytext=(right, 0), textcoords="offset points", va="center",
                 fontsize=SMALL - 0.5, color=palette.rgba("ink2"), zorder=4,
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": palette.rgba("bg"), "edgecolor": "none", "alpha": 0.8})
 
@@ -90,8 +94,8 @@ def facets(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Figure:
         raise ValueError("a figure of a grid needs at least one measured row")
     most = max(len(curves) for curves in groups.values())
     if len(groups) > MOST_PANELS or most > MOST_CURVES:
-        raise ValueError(f"{len(groups)} panels with up to {most} curves are too many (at most {MOST_PANELS} and {MOST_CURVES}); "
-                         "use kind='parallel' or fewer values")  # fmt: skip
+        raise ValueError(f"{len(groups)} panels with up to {most} curves are too many (at most {MOST_PANELS} and "
+                         f"{MOST_CURVES}); use kind='parallel' or fewer values")  # fmt: skip
     height = 2.35
     figure = new(height * len(groups) + 0.75)
     caption(figure, height * len(groups) + 0.55, "Grid", "measured, against N_KV, tokens in the cache")

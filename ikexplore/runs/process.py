@@ -102,6 +102,8 @@ class _Child:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        if any(failure):
+            self.why = self.why or "stop"
         self.end()
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -93,7 +93,7 @@ def probe(path: str | os.PathLike[str], env: Mapping[str, str], profile: str | N
     found = find(path)
     said = process.run([str(found), "--help"], dict(env), timeout=PROBE)
     flags = frozenset(flag for line in said.lines if line.lstrip()[:1] == "-" for flag in _FLAG.findall(line))
-    if len(flags) < 10 or "-m" not in flags:
+    if len(flags) < 10 or "--model" not in flags:
         last = next((line.strip()[-120:] for line in reversed(said.lines) if line.strip()), "nothing")
         raise IkexploreError(f"{found}: --help gives no list of flags (it ended with {last!r}); is it a llama program?")
     told = process.run([str(found), "--version"], dict(env), timeout=PROBE).text
