@@ -198,7 +198,7 @@ class _Metric:
         self.weights = self._weights()
         self.series = [self._series(side) for side in (a, b)]
         self.paired = paired and min(map(len, self.series)) > 1 and len(self.series[0]) == len(self.series[1])
-        self.remarks += [t for s, v in zip((a, b), self.series) if (t := trend_of(s.name, METRICS[metric], v))]
+        self.remarks += [t for s, v in zip((a, b), self.series) if (t := trend_of(s.name, METRICS[metric], v, self.paired))]
         self.inflation = 1.0 if self.paired else inflation(*self.series)
         self.shift = 0.0 if self.paired else shift_of(*self.series)
 

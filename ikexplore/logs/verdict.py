@@ -25,7 +25,7 @@ COLD_SHARE = 0.01
 SHIFT_P, SHIFT_MARGIN, SHIFT_ERRORS = 0.1, 1.05, 1.5
 
 
-def trend_of(name: str, metric: str, series: np.ndarray) -> str | None:
+def trend_of(name: str, metric: str, series: np.ndarray, paired: bool = False) -> str | None:
     """A remark on a linear trend over the repetitions, by the t test of its slope; at least 5 repetitions."""
     n = len(series)
     if n < 5:
@@ -38,9 +38,10 @@ def trend_of(name: str, metric: str, series: np.ndarray) -> str | None:
     total = slope * n
     if abs(total) < DRIFT_SHARE or p > DRIFT_P:
         return None
+    advice = "it falls on both, measured in turn" if paired else "measure A B A B in turn so that it falls on both"
     return (
         f"{name}: {metric} gets {'faster' if slope > 0 else 'slower'} by {abs(math.expm1(total)):.1%} over its {n} "
-        "repetitions (drift); measure A B A B in turn so that it falls on both"
+        f"repetitions (drift); {advice}"
     )
 
 

@@ -12,6 +12,7 @@ from ..machine import Machine
 from ..models import Model
 from ..settings import Settings
 from .axes import Point, points
+from .binary import Binary
 from .journal import Journal
 from .measure import Task, head, measure, runner_name
 from .results import Grid
@@ -44,8 +45,8 @@ def grid(
     ``journal``: a JSONL file; every finished point is a line on the disk before the next one begins, and a grid begun again
     with the same journal measures only what is missing. ``runner``: None for the engine here (it measures on this machine's
     CPU), a ``Binary``, or a function with the arguments of ``ikx.sweep``. ``client``: a Dask distributed Client; then every
-    worker that has the resource "machine" measures one point at a time. ``cold``: the model's files leave the caches before
-    each point. ``retry_failed``: measure again what failed before.
+    worker that has the resource "machine" measures one point at a time. ``cold``: with a Binary, the model's files leave the
+    caches before each point. ``retry_failed``: measure again what failed before.
 
     ``on_point(record)`` hears of each finished point, ``on_progress(event)`` of what goes on (``phase`` "grid" with ``done``,
     ``total``, ``eta_s``, and the runner's own events). ``stop`` or Ctrl-C ends it and keeps all finished points.
@@ -54,6 +55,8 @@ def grid(
     if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
         raise IkexploreError(f"{repetitions} repetitions measure nothing; give 1 or more")
     name = runner_name(runner)
+    if cold and not isinstance(runner, Binary):
+        raise IkexploreError("cold needs a Binary: the engine here keeps the model mapped, and mapped pages stay")
     made = points(model, axes, settings or Settings())
     machine = rig or Machine.detect()
     with Journal(journal) as book:

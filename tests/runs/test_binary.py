@@ -207,6 +207,17 @@ def test_bench_has_arguments_of_its_own(tmp_path, model):
         bench.sweep(model)
 
 
+def test_perplexity_is_read(tmp_path, model, marks):
+    log = tmp_path / "perplexity.log"
+    log.write_text("perplexity: calculating perplexity over 3 chunks, n_ctx=512, batch_size=2048, n_seq=4\n| a |\n"
+                   "[1]4.0000,[2]5.0000,[3]5.5000,\nFinal estimate: PPL = 5.5000 +/- 0.12345\n")  # fmt: skip
+    run = Binary(program(tmp_path, "llama-perplexity"), env={"STANDIN_LOG": str(log), **marks.env})
+    found = run.perplexity(model, "Some text.", settings("-c 512"))
+    assert found.ok and (found.perplexity["final"], found.perplexity["error"]) == (5.5, 0.12345)
+    words = marks.read()[0]["argv"]
+    assert words[2:5] == ["-c", "512", "-f"] and not os.path.exists(words[5])  # a file for the text, gone again
+
+
 def test_bad_input_is_one_line(tmp_path, sweep_bench, model):
     text = tmp_path / "text"
     text.write_text("hello")

@@ -228,6 +228,8 @@ def test_bad_axes_are_one_line(model, axes, said):
 
 
 def test_other_bad_input_is_one_line(model):
-    for more, said in (({"repetitions": 0}, "measure nothing"), ({"runner": 3}, "runner 3"), ({"client": 5}, "distributed")):
+    wrong = {"measure nothing": {"repetitions": 0}, "runner 3": {"runner": 3}, "cold needs a Binary": {"cold": True},
+             "client is a int|needs distributed": {"client": 5}}  # fmt: skip
+    for said, more in wrong.items():
         with pytest.raises(ikx.IkexploreError, match=said):
             run(model, **more)
