@@ -20,6 +20,8 @@ from .results import needed
 RESOURCE = "machine"
 #: seconds between looks at the workers, and without any worker until the grid is given up
 LOOK, PATIENCE = 0.25, 60.0
+#: seconds that a worker may take to say what it has
+ARRIVAL = 5.0
 
 
 def on_cluster(client: Any, run: _Grid) -> None:
@@ -40,7 +42,9 @@ class _Cluster:
         self.waiting = list(reversed(run.tasks))
         self.flying: dict[Any, Task] = {}
         self.landed: queue.Queue[Any] = queue.Queue()
-        workers = self._workers()
+        until = time.monotonic() + ARRIVAL
+        while not (workers := self._workers()) and time.monotonic() < until:
+            time.sleep(LOOK)
         if not workers:
             raise IkexploreError('no worker has the resource "machine"; start one per machine with '
                                  "dask worker ADDRESS --nthreads 1 --resources machine=1")  # fmt: skip

@@ -79,8 +79,8 @@ def main() -> int:
         print("version: 4100 (8337e4cd)\nbuilt with cc (Debian 12.2.0-14) 12.2.0 for x86_64-linux-gnu", file=sys.stderr)
         return 0
     children = []
-    if fault in ("children", "orphan"):
-        children = [child(60), child(60, own_session=fault == "children")]
+    if fault in ("children", "orphan", "nest"):
+        children = [child(60), child(60, own_session=fault == "nest")]
     if mark := os.environ.get("STANDIN_MARK"):
         facts = {"argv": words, "pid": os.getpid(), "children": children, "env": os.environ.get("GGML_X"), "cwd": os.getcwd()}
         with open(mark, "a") as file:
@@ -120,7 +120,7 @@ def replay(lines: list[str], fault: str, pause: float) -> int:
 
 def strike(fault: str) -> int | None:
     """The fault, in the middle of the table; None: go on."""
-    if fault in ("hang", "deaf"):
+    if fault in ("hang", "deaf", "nest"):
         time.sleep(3600)
     if fault == "busy":
         end = time.monotonic() + 1.5

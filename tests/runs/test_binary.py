@@ -122,11 +122,16 @@ def test_an_end_takes_all_processes_along(binary, model, marks, monkeypatch, how
     assert not alive(marks.read()[0]["pid"])
 
 
-def test_children_go_too(binary, model, marks):
+def test_children_that_are_left_over_go_too(binary, model, marks):
     found = broken(binary, "children", **marks.env).sweep(model, settings(), progress=False)
     assert found.ok and len(found.rows) == 8
-    (mark,) = marks.read()
-    assert len(mark["children"]) == 2 and not alive(mark["children"][0])
+    assert [alive(pid) for pid in marks.read()[0]["children"]] == [False, False]
+
+
+def test_children_in_a_session_of_their_own_go_too(binary, model, marks):
+    broken(binary, "nest", **marks.env).idle = 0.8
+    found = binary.sweep(model, settings(), progress=False)
+    assert "hung" in found.sentence and [alive(pid) for pid in marks.read()[0]["children"]] == [False, False]
 
 
 def test_ctrl_c_stops_it(binary, model, marks, monkeypatch):

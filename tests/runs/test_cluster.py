@@ -89,7 +89,8 @@ def test_a_point_that_fails_is_a_record(client, model):
     assert "ZeroDivisionError" in found.failed[0]["reason"]
 
 
-def test_models_in_memory_and_workers_without_the_resource_are_refused(client, model):
+def test_models_in_memory_and_workers_without_the_resource_are_refused(client, model, monkeypatch):
+    monkeypatch.setattr("ikexplore.runs.cluster.ARRIVAL", 0.3)
     with pytest.raises(ikx.IkexploreError, match="lies in no file"):
         ikx.grid(ikx.requantized(model, "q8_0"), AXES, RIG, None, client, runner=quick.slow, progress=False)
     with (
