@@ -42,6 +42,7 @@ class _Cluster:
         self.waiting = list(reversed(run.tasks))
         self.flying: dict[Any, Task] = {}
         self.landed: queue.Queue[Any] = queue.Queue()
+        self.again: set[int] = set()
         until = time.monotonic() + ARRIVAL
         while not (workers := self._workers()) and time.monotonic() < until:
             time.sleep(LOOK)
@@ -51,7 +52,6 @@ class _Cluster:
         hosts = [worker.get("host", "") for worker in workers.values()]
         if len(set(hosts)) < len(hosts):
             run.warnings.append("some workers share a machine: points that run at the same time disturb each other")
-        self.payloads: dict[str, dict[str, Any]] = {}
 
     def all(self) -> None:
         """Until nothing is left, or nobody to do it."""
@@ -104,6 +104,9 @@ class _Cluster:
             self.run.take(future.result())
         elif future.status == "cancelled":  # the scheduler lost it, say with a restart
             self.waiting.append(task)
+        elif type(future.exception()).__name__ == "KilledWorker" and task.number not in self.again:
+            self.again.add(task.number)  # four workers died under it: once more when all others are done
+            self.waiting.insert(0, task)
         else:
             error = future.exception()
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -54,7 +54,7 @@ def workers(moments: int, folder: Path) -> None:
         def killer() -> None:
             dice = random.Random(1)
             while len(kills) < moments and not over.is_set():
-                time.sleep(dice.uniform(0.5, 3.0))
+                time.sleep(dice.uniform(1.0, 4.0))
                 i = dice.randrange(2)
                 running[i].kill()
                 running[i].wait()
@@ -62,15 +62,16 @@ def workers(moments: int, folder: Path) -> None:
                 running[i] = started(cluster.scheduler_address, f"rig{i}")
 
         thread = threading.Thread(target=killer)
-        thread.start()
+        begin = iter([thread.start])  # with the first point that is over
         axes, rig = {"ub": [32, 64, 96, 128], "rtr": [False, True]}, ikx.Machine.described(cuda_build=False)
-        found = ikx.grid(ikx.open(MODEL), axes, rig, journal, client, runner=quick.slow, repetitions=moments, progress=False)
+        found = ikx.grid(ikx.open(MODEL), axes, rig, journal, client, runner=quick.slow, repetitions=moments, progress=False,
+                         on_point=lambda record: next(begin, lambda: None)())  # fmt: skip
         over.set()
         thread.join()
         for worker in running:
             worker.kill()
     lines = marks(lines_of(journal))
-    said = len(found.done), len(found.failed), len(lines), len(set(lines)), found.warnings
+    said = len(found.done), [r["reason"] for r in found.failed], len(lines), len(set(lines)), found.warnings
     assert len(found.done) == 8 * moments == len(lines) == len(set(lines)), said
     print(f"worker killed {len(kills)} times at journal lines {kills}; {8 * moments} points, each once")
 
