@@ -1,14 +1,16 @@
 """Static figures (matplotlib, object API): the twin of every widget, and usable alone.
 
-``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)``, ``frontier(points, x, y)``, ``pareto(result)``,
-and ``parallel`` and ``facets`` for a grid each return a matplotlib ``Figure``, which a notebook shows and
-``figure.savefig("x.svg")`` writes; pyplot is never touched. ``page(plan)`` is all of it as SVG text.
+``memory(plan)``, ``tensors(plan)``, ``splits(plan)``, ``throughput(sweeps)``, ``rates(forecast)``, ``where(forecasts)``,
+``frontier(points, x, y)``, ``pareto(result)``, and ``parallel`` and ``facets`` for a grid each return a matplotlib
+``Figure``, which a notebook shows and ``figure.savefig("x.svg")`` writes; pyplot is never touched. ``page(plan)`` is all
+of it as SVG text.
 """
 
 from .bars import memory
 from .curves import throughput
 from .grids import facets, parallel
 from .lanes import splits
+from .outlook import rates, where
 from .page import page
 from .picture import Picture
 from .quality import pareto
@@ -16,5 +18,6 @@ from .sizes import frontier, unbeaten
 from .tensormap import tensors
 
 __all__ = [
-    "Picture", "facets", "frontier", "memory", "page", "parallel", "pareto", "splits", "tensors", "throughput", "unbeaten",
+    "Picture", "facets", "frontier", "memory", "page", "parallel", "pareto", "rates", "splits", "tensors", "throughput",
+    "unbeaten", "where",
 ]
