@@ -72,7 +72,10 @@ def _cpu(low: str, used: int | None) -> dict[str, Any]:
             gbs = measured / (1.0 if "per socket" in low else _READ)
             gbs /= 2 if dual and sockets == 1 and "per socket" not in low else 1
     gbs = _number(r"(\d+) gb/s total", low) or gbs
-    facts = {"cores": cores * sockets, "sockets": sockets, "bandwidth_gbs": round(gbs, 1)}
+    facts: dict[str, Any] = {"cores": cores * sockets, "sockets": sockets, "bandwidth_gbs": round(gbs, 1)}
+    ram = _number(r"(\d+) gb (?:of \d+ gb )?(?:ddr|dual|quad|\d+-channel)", low)
+    if ram:
+        facts["ram_mib"] = int(ram * 1024)
     return facts | {"ghz": part.ghz, "int8_per_cycle": float(part.int8_per_cycle)}
 
 
