@@ -115,8 +115,15 @@ def _parser() -> argparse.ArgumentParser:
 
     detect = add("detect", _detect, "print what this machine is")
     detect.add_argument("--save", metavar="RIG", help="write it as a rig file")
+    detect.add_argument("--measure", nargs="?", const="", metavar="MODEL",
+                        help="time memory bandwidth, and with MODEL this package's products at its shapes (under a minute)")
 
-    for command in (sweep, plan, perplexity, imatrix):
+    forecast = add("forecast", _forecast, "forecast PP and TG against context, with a band, for a rig that need not be here")
+    forecast.add_argument("model", metavar="MODEL", help="a GGUF file, or a header as JSON (.json, .json.gz)")
+    forecast.add_argument("--rig", metavar="RIG", help="a rig file, or the name of one (default: this machine)")
+    forecast.add_argument("--where", nargs="?", type=int, const=0, metavar="N_KV", help="also where the time goes")
+
+    for command in (sweep, plan, perplexity, imatrix, forecast):
         command.add_argument("--profile", metavar="P", help="engine profile of the flags: 2025-06 or 2026-08 (default)")
     return parser
 
@@ -257,6 +264,22 @@ def _plan(options: argparse.Namespace) -> int:
     return DONE if made.fits else NO
 
 
+def _forecast(options: argparse.Namespace) -> int:
+    from .machine import Machine
+    from .schedule import plan
+
+    settings = _settings(options)
+    machine = Machine.load(options.rig) if options.rig else Machine.detect()
+    made = plan(_model(options, settings), settings, machine)
+    found = made.forecast()
+    print(f"Forecast, not measured: {made.model.name} on {machine.name or 'this machine'}\n\n{found.to_markdown()}")
+    if options.where is not None:
+        print(f"\n{found.where(options.where).to_markdown()}")
+    if not made.fits:
+        _warn("it does not fit; ikexplore plan says what is too large")
+    return DONE if made.fits else NO
+
+
 def _device_table(devices: Any) -> list[str]:
     """MiB per device against its capacity; what is simulated says so."""
     lines = [f"{'device':24}{'model':>12}{'KV':>10}{'output':>10}{'compute':>10}{'total':>12}{'capacity':>12}"]
@@ -383,6 +406,11 @@ def _detect(options: argparse.Namespace) -> int:
     from .runs import caches
 
     print("; ".join(f"{name} {value}" for name, value in caches.numa().items()))
+    if options.measure is not None:
+        options.model = options.measure or None
+        found = machine.probe(_model(options) if options.model else None, progress=sys.stderr.isatty())
+        print(f"\n{found.to_markdown()}")
+        machine = found.machine
     if options.save:
         machine.save(options.save)
         print(f"written to {options.save}")

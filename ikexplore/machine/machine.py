@@ -110,6 +110,17 @@ class Machine:
 
         return detect()
 
+    def probe(self, model: Any = None, progress: bool = True) -> Any:
+        """Time the present machine (under a minute): memory bandwidth by threads, and products at a model's shapes.
+
+        Returns a ``Probe``; its ``.machine`` is this one with what was timed. Only for a machine that is present.
+        """
+        from .probe import probe
+
+        if self.simulated and not self.cpu.total_mib:
+            raise IkexploreError("only the present machine can be timed; use Machine.detect().probe()")
+        return probe(self, model, progress)
+
     def with_gpus(self, gpus: Iterable[Mapping[str, Any]]) -> "Machine":
         """This machine with described (simulated) GPUs in place of its own."""
         devices = tuple(described_gpu(number, gpu) for number, gpu in enumerate(gpus))

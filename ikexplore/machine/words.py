@@ -9,7 +9,7 @@ from .parts import UNKNOWN_CPU, find_cpu, find_gpu
 
 COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "dual": 2}
 #: share of the channels' bandwidth that a benchmark of reads finds
-_READ = 0.85
+READ = 0.85
 #: MiB of a card's memory that a desktop and the driver leave
 _FREE = 0.97
 _CPU_WORD = re.compile(r"ryzen|epyc|xeon|threadripper pro \d")
@@ -69,7 +69,7 @@ def _cpu(low: str, used: int | None) -> dict[str, Any]:
     if "measured" in low or "~" in low:
         measured = _number(r"~(?:\d+-)?(\d+) ?gb/s", low)
         if measured:
-            gbs = measured / (1.0 if "per socket" in low else _READ)
+            gbs = measured / (1.0 if "per socket" in low else READ)
             gbs /= 2 if dual and sockets == 1 and "per socket" not in low else 1
     gbs = _number(r"(\d+) gb/s total", low) or gbs
     facts: dict[str, Any] = {"cores": cores * sockets, "sockets": sockets, "bandwidth_gbs": round(gbs, 1)}
