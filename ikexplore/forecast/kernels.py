@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 ON_THE_FLY = "2025-06-18"  #: 531 ff.: large batches are repacked while they are multiplied
-TRELLIS_PACKED = "2025-06-19"  #: 534 f.: trellis types become 8-bit integers before products with many columns
+TRELLIS_PACKED = "2025-06-19"  #: 535 ff.: trellis types become 8-bit integers quickly before products with many columns
 TRELLIS_INT = "2025-06-20"  #: 541: one column of them is multiplied in integers too
 LATENT_GPU = "2025-05-04"  #: 370: faster attention on GPUs
 
@@ -13,7 +13,7 @@ LATENT_GPU = "2025-05-04"  #: 370: faster attention on GPUs
 def cpu_prompt(kind: str, date: str) -> str:
     """Class of a type in products with many columns on the CPU."""
     if kind.endswith("_kt"):
-        return "trellis-int" if date >= TRELLIS_PACKED else "trellis"
+        return "trellis-int" if date >= TRELLIS_PACKED else "trellis" if date >= ON_THE_FLY else "trellis-float"
     if re.search(r"_r\d+$", kind):
         return "packed"
     if re.fullmatch(r"q\d_\d|f16|bf16|f32|iq\d_bn", kind):
@@ -38,6 +38,11 @@ def cpu_token(kind: str, date: str) -> str:
     else:
         name = "iqk" if "_k" in base else "iq"
     return name + ("-packed" if base != kind else "")
+
+
+def gpu_decode(kind: str) -> str:
+    """Class of a type without integer kernels on a GPU, by what decoding it to f16 takes."""
+    return "trellis" if kind.endswith("_kt") else "grid" if kind.startswith(("iq1", "iq2_xxs", "iq3_xxs")) else "packed"
 
 
 @lru_cache(maxsize=1024)

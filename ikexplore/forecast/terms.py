@@ -214,7 +214,7 @@ def _gpu(r: Rates, b: int, p: Products, i: int, kind: str, what: str, add: Add) 
         add(Group(name, what, "multiply"), p.flops[i] / rate, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0), *moe)
         add(Group(name, what, "expert by expert"), p.experts[i] * EXPERT, (f"gpu.expert.{c}", 1.0), ("rig.gpu.node", 1.0))
         if c != "int8":
-            add(Group(name, what, "decode"), p.weights[i] * 4 / speed, ("gpu.decode", 1.0), ("rig.gpu.read", 1.0))
+            add(Group(name, what, "decode"), p.weights[i] * 4 / speed, (f"gpu.decode.{kernels.gpu_decode(kind)}", 1.0), ("rig.gpu.read", 1.0))
     elif c == "trellis":
         add(Group(name, what, "decode"), p.nbytes[i] / speed, ("gpu.gemv.trellis", 1.0), ("rig.gpu.read", 1.0))
     add(Group(name, "start of ops", "products"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[b])
