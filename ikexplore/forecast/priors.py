@@ -12,7 +12,8 @@ PRIORS: dict[str, tuple[float, float]] = {
     "cpu.read.packed": (-0.05, 0.1), "cpu.read.size": (0.1, 0.15), "cpu.smt": (0.1, 0.2), "cpu.smt.compute": (0.0, 0.2),
     "cpu.threads": (0.12, 0.07), "cpu.unpack.iq": (0.0, 0.7), "cpu.unpack.iqk": (0.0, 0.7), "cpu.unpack.k": (0.0, 0.7),
     "cpu.unpack.legacy": (0.0, 0.7), "cpu.unpack.onthefly": (1.0, 0.7), "cpu.unpack.packed": (0.0, 0.7),
-    "cpu.unpack.trellis": (2.3, 0.5), "cpu.unpack.trellis-float": (1.0, 0.7), "cpu.unpack.trellis-int": (1.0, 0.5), "gpu.attn.old": (0.4, 0.4),
+    "cpu.unpack.trellis": (2.3, 0.5), "cpu.unpack.trellis-float": (1.0, 0.7), "cpu.unpack.trellis-int": (1.0, 0.5), "disk.read": (0.0, 0.5), "disk.token": (-2.3, 0.7),
+    "gpu.attn.old": (0.4, 0.4),
     "gpu.attn1.old": (1.0, 0.6), "gpu.decode.grid": (0.0, 0.6), "gpu.decode.packed": (0.7, 0.7), "gpu.decode.trellis": (0.0, 0.6), "gpu.expert.int8": (0.0, 0.6),
     "gpu.expert.packed": (0.3, 0.7), "gpu.expert.trellis": (0.3, 0.7), "gpu.gemm.experts": (0.3, 0.3),
     "gpu.gemm.int8": (1.4, 0.5), "gpu.gemm.packed": (1.8, 0.6), "gpu.gemm.trellis": (1.8, 0.6),
@@ -23,10 +24,10 @@ PRIORS: dict[str, tuple[float, float]] = {
 
 #: how far one rig, or one mix of types on it, is from the rest
 SPREADS: dict[str, tuple[float, float]] = {
-    "rig.cpu.read": (0.0, 0.3), "rig.cpu.rate": (0.0, 0.25), "rig.gpu.read": (0.0, 0.3), "rig.gpu.rate": (0.0, 0.2),
-    "rig.gpu.node": (0.0, 0.25), "rig.link": (0.0, 0.35), "rig.split": (0.0, 0.3), "rig.peer": (0.0, 0.8),
-    "mix.pp": (0.0, 0.12), "mix.tg": (0.0, 0.10),
+    "rig.cpu.read": (0.0, 0.24), "rig.cpu.rate": (0.0, 0.2), "rig.gpu.read": (0.0, 0.24), "rig.gpu.rate": (0.0, 0.17),
+    "rig.gpu.node": (0.0, 0.15), "rig.link": (0.0, 0.35), "rig.split": (0.0, 0.3), "rig.peer": (0.0, 0.8),
+    "mix.pp": (0.0, 0.1), "mix.tg": (0.0, 0.09),
 }  # fmt: skip
 
 #: standard deviation of the log of one run's rates that nothing explains
-NOISE = {"pp": 0.12, "tg": 0.08}
+NOISE = {"pp": 0.1, "tg": 0.085}

@@ -22,6 +22,8 @@ COPY = 0.5  #: of the bytes that a core reads per second: what it copies, for pa
 UNPACK = 8  #: columns' worth of products that unpacking a weight is counted as
 CPU_NODE, GPU_NODE = 6e-6, 4e-6  #: seconds to start a node on all threads, on a GPU
 EXPERT = 12e-6  #: seconds per expert of a product on a GPU
+DISK = 6e9  #: bytes/s that a good NVMe disk reads
+SYSTEM_MIB = 4096  #: of RAM that is not for weights
 HOST_CHANGE, PEER_CHANGE = 25e-6, 80e-6  #: seconds to go on on another device
 
 Factors = tuple[tuple[str, float], ...]
@@ -105,6 +107,7 @@ class Rates:
         self.threads, want = used_threads(asked, self.cpu, machine)
         self.rate = self.threads * self.cpu.ops_per_core
         self.mmap = plan.placement.use_mmap
+        self.missing = missing_share(plan)
         many: Factors = ()
         numa: Factors = ()
         if self.cpu.sockets > 1:
@@ -129,6 +132,17 @@ class Rates:
         self.mla = plan.placement.context.mla_attn
         self.fused = plan.placement.context.fused_moe
         self.old_attention = not self.newer and self.date < kernels.LATENT_GPU
+
+
+def missing_share(plan: Plan) -> float:
+    """Share of mapped weights that RAM cannot hold, where the machine says how much it has."""
+    ram = plan.machine.cpu.total_mib
+    held = sum(size for name, size in plan.placement.model_bytes if name in ("CPU", "CUDA_Host")) / 2**20
+    on_gpus = sum(size for name, size in plan.placement.model_bytes if name not in ("CPU", "CUDA_Host")) / 2**20
+    if not plan.placement.use_mmap or not ram:
+        return 0.0
+    held = min(held, max(0.0, sum(t.nbytes for t in plan.model.tensors.values()) / 2**20 - on_gpus))  # mapped ranges overlap
+    return max(0.0, 1 - (ram - SYSTEM_MIB) / held) if held > 0 else 0.0
 
 
 def used_threads(asked: int | None, cpu: Speeds, machine: Machine) -> tuple[int, int]:
@@ -159,6 +173,10 @@ def count(r: Rates, w: Work) -> _Counted:
 
     for i in range(len(w.products)):
         product_seconds(r, int(w.products.backend[i]), w.products, i, type_name(int(w.products.type_id[i])), add)
+    if r.missing:
+        home = w.products.home == len(r.gpus)
+        touched = float(w.products.nbytes[home].sum()) * r.missing
+        add(Group("disk", "weights"), touched / DISK, ("disk.read" if r.prompt else "disk.token", 1.0))
     _attention(r, w, add)
     cpu = len(r.gpus)
     for i, name in enumerate(r.names):

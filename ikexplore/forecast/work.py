@@ -204,6 +204,7 @@ def _copies(plan: Plan, s: Schedule) -> tuple[dict, dict]:
     tensor = g.tensor[root]
     known = tensor >= 0
     pinned[known] = (p.place[tensor[known]] == p.host) & p.pinned & (not p.use_mmap)
+    pinned |= cut.to == len(p.gpus)  # what the CPU takes in lands in its compute buffer, which is pinned
     home = np.where(s.held[root] >= 0, s.held[root], s.at.backend[cut.source])
     for i, size in enumerate(s.arena.copied.tolist()):
         if is_weight[i]:

@@ -96,7 +96,7 @@ def _draw(ax: Axes, bars: Sequence[tuple[str, dict[str, float]]], title: str) ->
         for cause, seconds in sorted(parts.items(), key=lambda item: _order(item[0])):
             wide = seconds / longest
             device, _, what = cause.partition(": ")
-            r, g, b, _ = palette.rgba("ink3" if device == "PCIe" else palette.device_role(device))
+            r, g, b, _ = palette.rgba("ink3" if device in ("PCIe", "disk") else palette.device_role(device))
             strength = (_LINKS if device == "PCIe" else _CAUSES).get(what, 0.3)
             ax.barh(row, wide, left=at, height=0.6, color=(r, g, b, strength), edgecolor=palette.rgba("bg"),
                     linewidth=0.8 if wide > 0.004 else 0, hatch="////" if device == "PCIe" else None)
