@@ -29,5 +29,8 @@ SPREADS: dict[str, tuple[float, float]] = {
     "mix.pp": (0.0, 0.1), "mix.tg": (0.0, 0.09),
 }  # fmt: skip
 
+#: the band: share of the factors' variance, and what no run repeats, so that it holds 80 % on rigs that were left out
+BAND_SHARE, BAND_NOISE = 0.65, {"pp": 0.06, "tg": 0.1}
+
 #: standard deviation of the log of one run's rates that nothing explains
 NOISE = {"pp": 0.1, "tg": 0.085}

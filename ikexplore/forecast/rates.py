@@ -14,7 +14,7 @@ from ..errors import IkexploreError
 from ..schedule.plan import Plan
 from .fit import Point, System, point
 from .known import covariance, prior_of
-from .priors import NOISE
+from .priors import BAND_NOISE, BAND_SHARE, NOISE
 from .terms import Terms, terms
 
 BAND = 1.2816  #: standard deviations either way that hold 80 %
@@ -159,7 +159,12 @@ def spread(points: list[Point], plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     prior = prior_of(plan.machine)
     log, j = system.jacobian(np.array([prior(n)[0] for n in system.names]))
     variance = np.einsum("ij,jk,ik->i", j, covariance(system.names, plan.machine), j)
-    return log, np.sqrt(np.maximum(variance, 0) + np.array([NOISE[p.kind] for p in points]) ** 2)
+    return log, band_sd(variance, points)
+
+
+def band_sd(variance: np.ndarray, points: list[Point]) -> np.ndarray:
+    """Standard deviations from which bands are drawn: ``variance`` of the logs by the factors, and run-to-run noise."""
+    return np.sqrt(BAND_SHARE * np.maximum(variance, 0) + np.array([BAND_NOISE[p.kind] for p in points]) ** 2)
 
 
 def forecast(plan: Plan, n_kv: int | Iterable[int] | None = None) -> Forecast:

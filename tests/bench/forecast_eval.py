@@ -8,7 +8,8 @@ from forecast_corpus import Run
 
 from ikexplore.forecast.design import choose, doubts, left
 from ikexplore.forecast.fit import Estimate, Point, PriorOf, estimate, rates
-from ikexplore.forecast.priors import NOISE, PRIORS, SPREADS
+from ikexplore.forecast.priors import PRIORS, SPREADS
+from ikexplore.forecast.rates import band_sd
 
 FLOOR = 0.07  #: a factor is not known better than this
 CLASSES = ("all", "cpu-only", "hybrid", "full-gpu", "cpu+gpu-offload-op")
@@ -56,9 +57,9 @@ class Evaluation:
         index = {id(p): i for i, p in enumerate(self.points)}
         points = [p for r in own for p in r.points]
         j, var, _ = doubts(points, prior)
-        for p, rate, v in zip(points, rates(points, prior), (j**2 * var).sum(axis=1)):
+        for p, rate, sd in zip(points, rates(points, prior), band_sd((j**2 * var).sum(axis=1), points)):
             self.forecast["none"][index[id(p)]] = rate
-            self.sd["none"][index[id(p)]] = np.sqrt(v + NOISE[p.kind] ** 2)
+            self.sd["none"][index[id(p)]] = sd
         for system in sorted({r.record["system"] for r in own}):
             here = [r for r in own if r.record["system"] == system]
             if len(here) < 2:
@@ -85,8 +86,8 @@ class Evaluation:
         values = {n: (v, 1.0) for n, v in found.value.items()}
         j, var, noise = doubts(points, prior)
         at = [i for i, p in enumerate(points) if p.run in seen]
-        spread = dict(zip(map(id, points), left(j, var, noise, at)))
-        sd = {index[id(p)]: np.sqrt(max(0.0, spread[id(p)]) + NOISE[p.kind] ** 2) for p in rest}
+        spread = dict(zip(map(id, points), band_sd(left(j, var, noise, at), points)))
+        sd = {index[id(p)]: spread[id(p)] for p in rest}
         return {index[id(p)]: r for p, r in zip(rest, rates(rest, PriorOf(values, *prior.tables)))}, sd
 
     # --- tables -----------------------------------------------------------------------------------------------

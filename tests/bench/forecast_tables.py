@@ -28,7 +28,12 @@ WHY = {
     **ODD,
     "d357-L4331": "same command as L3260, another build, in a virtual machine: 12.0 and 17.8 t/s",
     "d357-L3676": "virtual machine whose host was busy",
-    "i474-M3": "engine of 27 May, which fetched packed weights over PCIe",
+    "i474-M3": "first build with packed types on GPUs, on Turing: decoding them takes far longer there",
+    "d357-L4723": "SMT off, other virtual machines stopped",
+    "i629-L608": "Windows, two GPUs without peer access: copies between them take far longer",
+    "i629-L233": "Windows, two GPUs without peer access: copies between them take far longer",
+    "i521-L60": "seven GPUs on slots of several widths; part of a layer's experts apart from the rest",
+    "p494-L135": "kernels of IQ1_S_R4 on the CPU were new that day",
 }
 
 
