@@ -7,13 +7,14 @@ generated text mean something; ``ikx.demo.synthetic(...)`` has random weights in
 from functools import cache
 from pathlib import Path
 
+from ..errors import ModelError
 from ..models.model import Model
 from ..models.model import open as open_model
 
 # at import, not when used: a later import of the submodule would put the module in the place of the function
 from .synthetic import synthetic
 
-__all__ = ["model", "path", "synthetic", "text"]
+__all__ = ["header", "headers", "model", "path", "synthetic", "text"]
 
 _HERE = Path(__file__).resolve().parent
 
@@ -32,6 +33,18 @@ def model() -> Model:
         if the packaged file is damaged.
     """
     return open_model(path())
+
+
+def headers() -> list[str]:
+    """Names of the packaged headers: models without weights, for plans and forecasts."""
+    return sorted(p.name.removesuffix(".json.gz") for p in (_HERE / "headers").glob("*.json.gz"))
+
+
+def header(name: str) -> Model:
+    """A packaged header by name. Raises ModelError that lists the names."""
+    if name not in headers():
+        raise ModelError(f"there is no header {name!r}; there are {', '.join(headers())}")
+    return Model.from_header(_HERE / "headers" / f"{name}.json.gz")
 
 
 @cache

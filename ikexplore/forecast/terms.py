@@ -102,7 +102,7 @@ class Rates:
         self.gpus = [gpu_speeds(g) for g in plan.placement.gpus]
         self.clock: list[Factors] = [(("gpu.node.ada", 1.0),) if g.cc >= 890 else () for g in self.gpus]
         self.names = [g.name for g in plan.placement.gpus] + ["CPU"]
-        self.cpu = _used_sockets(cpu_speeds(machine.cpu), s.numa, s.prefix)
+        self.cpu = _used_sockets(cpu_speeds(machine.cpu, host_mib(plan) / 1024), s.numa, s.prefix)
         asked = s.n_threads_batch if prompt and s.n_threads_batch else s.n_threads
         self.threads, want = used_threads(asked, self.cpu, machine)
         self.rate = self.threads * self.cpu.ops_per_core
@@ -134,14 +134,20 @@ class Rates:
         self.old_attention = not self.newer and self.date < kernels.LATENT_GPU
 
 
+def host_mib(plan: Plan) -> float:
+    """MiB of weights that are not on a GPU; mapped ranges, as they are printed, overlap with those that are."""
+    sizes = plan.placement.model_bytes
+    held = sum(size for name, size in sizes if name in ("CPU", "CUDA_Host"))
+    on_gpus = sum(size for name, size in sizes if name not in ("CPU", "CUDA_Host"))
+    return min(held, max(0, sum(t.nbytes for t in plan.model.tensors.values()) - on_gpus)) / 2**20
+
+
 def missing_share(plan: Plan) -> float:
     """Share of mapped weights that RAM cannot hold, where the machine says how much it has."""
     ram = plan.machine.cpu.total_mib
-    held = sum(size for name, size in plan.placement.model_bytes if name in ("CPU", "CUDA_Host")) / 2**20
-    on_gpus = sum(size for name, size in plan.placement.model_bytes if name not in ("CPU", "CUDA_Host")) / 2**20
     if not plan.placement.use_mmap or not ram:
         return 0.0
-    held = min(held, max(0.0, sum(t.nbytes for t in plan.model.tensors.values()) / 2**20 - on_gpus))  # mapped ranges overlap
+    held = host_mib(plan)
     return max(0.0, 1 - (ram - SYSTEM_MIB) / held) if held > 0 else 0.0
 
 
@@ -232,7 +238,8 @@ def _gpu(r: Rates, b: int, p: Products, i: int, kind: str, what: str, add: Add) 
         add(Group(name, what, "multiply"), p.flops[i] / rate, (f"gpu.gemm.{c}", 1.0), ("rig.gpu.rate", 1.0), *moe)
         add(Group(name, what, "expert by expert"), p.experts[i] * EXPERT, (f"gpu.expert.{c}", 1.0), ("rig.gpu.node", 1.0))
         if c != "int8":
-            add(Group(name, what, "decode"), p.weights[i] * 4 / speed, (f"gpu.decode.{kernels.gpu_decode(kind)}", 1.0), ("rig.gpu.read", 1.0))
+            decode = (f"gpu.decode.{kernels.gpu_decode(kind)}", 1.0)
+            add(Group(name, what, "decode"), p.weights[i] * 4 / speed, decode, ("rig.gpu.read", 1.0))
     elif c == "trellis":
         add(Group(name, what, "decode"), p.nbytes[i] / speed, ("gpu.gemv.trellis", 1.0), ("rig.gpu.read", 1.0))
     add(Group(name, "start of ops", "products"), p.nodes[i] * GPU_NODE, ("gpu.node", 1.0), ("rig.gpu.node", 1.0), *r.clock[b])

@@ -40,8 +40,10 @@ class Gpu(NamedTuple):
     cc: int
 
 
-#: a label that nothing matches: an ordinary desktop, an ordinary card
+#: a label that nothing matches: an ordinary desktop, or the server that so much memory needs; an ordinary card
 UNKNOWN_CPU = Cpu(8, 4.0, 80, 2, 4800, 25, 20)
+UNKNOWN_SERVER = Cpu(32, 3.2, 80, 8, 3200, 25, 20)
+DESKTOP_GIB = 200  #: of memory that a desktop board takes
 UNKNOWN_GPU = Gpu(700, 250, 25, 24, 860)
 
 
@@ -73,9 +75,13 @@ class Speeds(NamedTuple):
     core_bandwidth: float
 
 
-def cpu_speeds(cpu: Device) -> Speeds:
-    """What a CPU can do by its own figures, and by its label where they are missing."""
-    part = find_cpu(cpu.label) or UNKNOWN_CPU
+def cpu_speeds(cpu: Device, held_gib: float = 0.0) -> Speeds:
+    """What a CPU can do by its own figures, and by its label where they are missing.
+
+    held_gib: memory that it has at least; of a CPU that nobody named it tells the kind.
+    """
+    server = max(held_gib, (cpu.total_mib or 0) / 1024) > DESKTOP_GIB
+    part = find_cpu(cpu.label) or (UNKNOWN_SERVER if server else UNKNOWN_CPU)
     sockets = cpu.sockets or 1
     cores = cpu.cores or part.cores * sockets
     ops = (cpu.ghz or part.ghz) * 1e9 * (cpu.int8_per_cycle or part.int8_per_cycle)

@@ -57,10 +57,12 @@ def _number(pattern: str, text: str) -> float | None:
 
 
 def _cpu(low: str, used: int | None) -> dict[str, Any]:
-    part = find_cpu(low) or UNKNOWN_CPU
+    named = find_cpu(low)
+    part = named or UNKNOWN_CPU
     dual = re.search(r"dual[- ](socket|intel|xeon|amd|epyc)|2x (xeon|epyc|intel|amd)", low)
     sockets = used or (1 if "one socket" in low or not dual else 2)
-    cores = int(_number(r"\((\d+) cores", low) or _number(r"\b(\d+)[- ]cores?\b", low) or part.cores)
+    said = _number(r"\((\d+) cores", low) or _number(r"\b(\d+)[- ]cores?\b", low)
+    cores = int(said or part.cores)
     channels = _number(r"(\d+)[- ]channel", low) or part.channels
     plain = low.replace("-", " ")
     channels = 2 if "dual channel" in plain else 4 if "quad channel" in plain else channels
@@ -72,11 +74,16 @@ def _cpu(low: str, used: int | None) -> dict[str, Any]:
             gbs = measured / (1.0 if "per socket" in low else READ)
             gbs /= 2 if dual and sockets == 1 and "per socket" not in low else 1
     gbs = _number(r"(\d+) gb/s total", low) or gbs
-    facts: dict[str, Any] = {"cores": cores * sockets, "sockets": sockets, "bandwidth_gbs": round(gbs, 1)}
+    memory = re.search(r"ddr|channel|gb/s", low)
+    facts: dict[str, Any] = {"sockets": sockets}
+    if named or said:
+        facts["cores"] = cores * sockets
+    if named or memory:
+        facts["bandwidth_gbs"] = round(gbs, 1)
     ram = _number(r"(\d+) gb (?:of \d+ gb )?(?:ddr|dual|quad|\d+-channel)", low)
     if ram:
         facts["ram_mib"] = int(ram * 1024)
-    return facts | {"ghz": part.ghz, "int8_per_cycle": float(part.int8_per_cycle)}
+    return facts | ({"ghz": part.ghz, "int8_per_cycle": float(part.int8_per_cycle)} if named else {})
 
 
 def _gpus(low: str) -> list[str]:

@@ -103,7 +103,8 @@ def run_of(record: dict, records: list[dict], logged: dict[str, str]) -> Run:
 
 
 def settings_of(record: dict) -> ikx.Settings:
-    settings = ikx.Settings.parse(record["command"], profile="2025-06")
+    words = [re.sub(r",\s+", ",", word) for word in record["command"]]  # posts break long -ot lists at their commas
+    settings = ikx.Settings.parse(words, profile="2025-06")
     ctx = max((row["n_kv"] + row["pp"] for row in record.get("rows") or []), default=0)
     if ctx > (settings.n_ctx or 0):
         settings = settings.replace(n_ctx=ctx)
