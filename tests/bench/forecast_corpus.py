@@ -9,7 +9,6 @@ from pathlib import Path
 from forecast_headers import model_of
 
 import ikexplore as ikx
-from ikexplore.errors import IkexploreError
 from ikexplore.forecast.fit import Point
 from ikexplore.forecast.rates import Forecast
 from ikexplore.models.model import Tensor
@@ -56,19 +55,19 @@ def date_of(record: dict) -> str:
 
 
 def machine_of(record: dict, logged: dict[str, str]) -> ikx.Machine:
-    words = " ".join(record["command"] or []).lower()
+    words, hardware = " ".join(record["command"] or []).lower(), record.get("hardware") or ""
     cards: list[str] | None = [name for key, name in sorted(logged.items(), key=lambda kv: (len(kv[0]), kv[0]))
                                if not key.startswith("vk")] or None  # fmt: skip
     if record["class"] == "cpu-only":
         cards = []
-    one = 1 if "numactl -n 0" in words or "one socket" in record["hardware"].lower() else None
+    one = 1 if "numactl -n 0" in words or "one socket" in hardware.lower() else None
     date, copies = date_of(record), (record.get("log") or {}).get("n_copies") or 1
-    machine = ikx.Machine.from_text(record["hardware"], cards, sockets=one, commit_date=date, sched_max_copies=copies)
+    machine = ikx.Machine.from_text(hardware, cards, sockets=one, commit_date=date, sched_max_copies=copies)
     seen = (record.get("env") or {}).get("CUDA_VISIBLE_DEVICES")
     if seen is not None and cards is None:
         kept = [machine.gpus[int(i)] for i in seen.split(",") if i.strip().isdigit() and int(i) < len(machine.gpus)]
         machine = ikx.Machine.from_text(
-            record["hardware"], [g.label for g in kept], sockets=one, commit_date=date, sched_max_copies=copies
+            hardware, [g.label for g in kept], sockets=one, commit_date=date, sched_max_copies=copies
         )
     return machine
 
@@ -150,6 +149,6 @@ def load(path: Path, progress: bool = False) -> tuple[list[Run], list[tuple[str,
             run = run_of(r, records, cards)
             run.points = points_of(run)
             runs.append(run)
-        except (LookupError, IkexploreError) as error:
+        except (LookupError, ValueError) as error:  # IkexploreError is a ValueError
             left.append((r["id"], str(error).strip("'\"")))
     return runs, left

@@ -1,6 +1,7 @@
 """Forecasts: what they are made of, what they say of posted runs, what they refuse, and what they learn."""
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_estimate_finds_the_factor_that_made_the_points():
     x = np.array([true.get(n, 0.0) for n in system.names])
     made.seconds = float(np.exp(system.log_seconds(x))[0])
     made.weight = 1e4
-    prior = {n: (0.0, 1e-3) for n in system.names} | {"cpu.read": (0.0, 1.0), "gpu.read": (-0.2, 1e-3)}
+    prior = dict.fromkeys(system.names, (0.0, 0.001)) | {"cpu.read": (0.0, 1.0), "gpu.read": (-0.2, 1e-3)}
     found = estimate([made], PriorOf(prior))
     assert found.value["cpu.read"] == pytest.approx(0.4, abs=0.02)
     assert found.sd["cpu.read"] < 0.05
@@ -145,7 +146,7 @@ def test_rows_have_a_sweeps_columns_and_a_band(plan):
         assert r["pp"] == 1024 and r["tg"] == 256
         assert r["t_pp"] == pytest.approx(1024 / r["s_pp"]) and r["t_tg"] == pytest.approx(256 / r["s_tg"])
         assert r["s_pp_low"] < r["s_pp"] < r["s_pp_high"] and r["s_tg_low"] < r["s_tg"] < r["s_tg_high"]
-    assert all(a["s_pp"] > b["s_pp"] and a["s_tg"] > b["s_tg"] for a, b in zip(rows, rows[1:]))
+    assert all(a["s_pp"] > b["s_pp"] and a["s_tg"] > b["s_tg"] for a, b in itertools.pairwise(rows))
 
 
 def test_where_adds_up(plan):
@@ -246,7 +247,10 @@ def test_runs_that_teach_nothing_are_refused(rig, bad, says):
         ikx.calibrate(rig, bad)
 
 
-@pytest.mark.parametrize("row", [{"n_kv": 0}, {"n_kv": 0, "s_pp": -1}, {"n_kv": -1, "s_pp": 5}, {"s_pp": 5.0}, {"n_kv": 0, "s_tg": float("nan")}])
+@pytest.mark.parametrize(
+    "row",
+    [{"n_kv": 0}, {"n_kv": 0, "s_pp": -1}, {"n_kv": -1, "s_pp": 5}, {"s_pp": 5.0}, {"n_kv": 0, "s_tg": float("nan")}],
+)
 def test_rows_that_tell_no_rate_are_refused(model, rig, plan, row):
     with pytest.raises(IkexploreError, match="run 1") as told:
         ikx.calibrate(rig, (model, plan.settings, [row]))
