@@ -134,21 +134,28 @@ def _table(plan: Plan, s: Schedule, prompt: bool) -> tuple:
     root = root_of(g, weight)
     tensors, first, number = np.unique(g.tensor[root], return_index=True, return_inverse=True)
     fetch = _fetched(plan, s, rows, tensors[number], prompt)
-    on_gpu, in_ram = _types(plan)
+    times = np.bincount(number)[number]  # products that read the same weight
+    on_gpu, in_ram = (kinds[tensors[number]] for kinds in _types(plan))
+    kinds = np.stack([*(on_gpu for _ in range(n - 1)), in_ram], axis=1)
+    pinned = (p.place[tensors[number]] == p.host) & bool(p.pinned and not p.use_mmap)
+    size = p.tensors.nbytes[tensors[number]] / times
+    like = [found.flops, found.weights, found.nbytes, found.expert, found.experts, found.nodes, fetch, pinned, size]
+    _, of, same = np.unique(np.column_stack([*like, kinds]), axis=0, return_index=True, return_inverse=True)
     r, cells = Rates(plan, prompt), _Cells(s.n_tokens)
-    for i, t in enumerate(tensors[number].tolist()):
-        for device in range(n):
-            kind = type_name(int((in_ram if device == n - 1 else on_gpu)[t]))
-            add = partial(cells.add, int(number[i]) * n + device)
+    twin = [r.gpus.index(g) for g in r.gpus] + [n - 1]  # GPUs of one kind cost the same
+    for cell, i in enumerate(of.tolist()):
+        for device in sorted(set(twin)):
+            add = partial(cells.add, cell * n + device)
             fetches = device == n - 1 and fetch[i]
-            product_seconds(r, 0 if fetches else device, found, i, kind, add)
+            product_seconds(r, 0 if fetches else device, found, i, type_name(int(kinds[i, device])), add)
             if fetches:
-                pinned = bool(p.pinned and not p.use_mmap and p.place[t] == p.host)
-                fetch_seconds(r, 0, float(p.tensors.nbytes[t]) / max(1, int((number == number[i]).sum())), pinned, add)
-    seconds = np.bincount(cells.cell, _value(plan, cells.terms, 0, "pp" if prompt else "tg"), len(tensors) * n)
+                fetch_seconds(r, 0, float(size[i]), bool(pinned[i]), add)
+    value = np.bincount(cells.cell, _value(plan, cells.terms, 0, "pp" if prompt else "tg"), len(of) * n)
+    value, seconds = value.reshape(len(of), n)[:, twin], np.zeros((len(tensors), n))
+    np.add.at(seconds, number, value[same.reshape(-1)])
     fetched = np.zeros(len(tensors), bool)
     np.logical_or.at(fetched, number, fetch)
-    return tensors, s.held[root[first]].astype(int), seconds.reshape(len(tensors), n), fetched
+    return tensors, s.held[root[first]].astype(int), seconds, fetched
 
 
 def _types(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
