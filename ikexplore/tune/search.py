@@ -1,0 +1,355 @@
+"""The search: for each setting of the switches the best placement that fits, then neighbours of what is best so far."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import IkexploreError
+from ..forecast import Prices, prices
+from ..schedule import plan
+from ..schedule.plan import Plan
+from ..settings import Settings
+from ..settings.declare import NEW
+from .assign import Way, assign
+from .found import Found, front, rates
+from .patterns import CPU, overrides, roles_pattern
+from .pieces import Group, Pieces, groups, homes, pieces
+from .request import CACHES, UBATCHES, Request
+
+MIB = 2**20
+TRIES = 6  #: plans per placement until one fits
+SOLVE = 0.5  #: seconds for the integer program
+WORTH = 16  #: MiB of room for which a placement is solved again
+HOPE = 1.01  #: an estimate may be wrong by so much against another
+STRAY = 0.05  #: weight of the other rate where one is asked for
+
+
+class Search:
+    """Everything found for a request. ``run`` fills ``found``; it may be stopped at any time.
+
+    ``tight``: the smallest plans that did not fit, to say what is short. ``tell(text)`` hears what is being tried.
+    """
+
+    def __init__(self, asked: Request, seconds: float, tell: Callable[[str], None] = lambda text: None):
+        self.asked, self.tell = asked, tell
+        self.end = time.monotonic() + seconds
+        self.parts: Pieces = pieces(asked.model)
+        self.found: list[Found] = []
+        self.tight: list[Plan] = []
+        self.estimates: list[tuple[float, float]] = []
+        self.tried: set[Settings] = set()
+        self.planned = 0
+        self.complete = False
+
+    @property
+    def most(self) -> int:
+        """The largest micro-batch: prompts should be longer."""
+        return min(UBATCHES[-1], max(UBATCHES[0], self.asked.ctx // 2), self.asked.ctx)
+
+    @property
+    def left(self) -> float:
+        """Seconds that remain."""
+        return self.end - time.monotonic()
+
+    def run(self) -> None:
+        """Seeds first, then single changes of what is on the front, best first, until all are tried or time is over."""
+        for base in self.seeds():
+            if self.left <= 0 and self.found:
+                return
+            self.explore(base)
+        while self.left > 0:
+            base = next((b for f in self.best() for b in self.moves(f.settings) if b not in self.tried), None)
+            if base is None:
+                self.complete = True
+                return
+            self.explore(base)
+
+    def best(self) -> list[Found]:
+        """The front so far, of what reaches the least rates that were asked for."""
+        pp, tg = self.asked.least
+        return front((f for f in self.found if f.pp >= pp and f.tg >= tg), self.asked.rank)
+
+    # --- which switches -------------------------------------------------------------------------------------------
+
+    def seeds(self) -> Iterator[Settings]:
+        """Micro-batches x memory modes x offload, the rest as is usual for the model."""
+        asked = self.asked
+        batches = list(asked.values("n_ubatch", [ub for ub in UBATCHES if ub <= self.most] or [self.most]))
+        batches.sort(key=lambda ub: abs(np.log(ub / 2048)))
+        modes = self._memory()
+        read = [mode for mode in modes if mode == (False, False) and len(modes) > 1]  # hardly differs where mapping will do
+        for some in ([mode for mode in modes if mode not in read], read):
+            for ub, (rtr, mmap), policy in itertools.product(batches, some, self._policies()):
+                try:
+                    yield asked.settings(**self._usual(), **_batch(ub), rtr=rtr, use_mmap=mmap, offload_policy=policy)
+                except IkexploreError:
+                    continue  # values that exclude each other
+            if self.found:
+                return
+
+    def _usual(self) -> dict[str, Any]:
+        """What the search starts from where the limits say nothing."""
+        asked, hp = self.asked, self.asked.model.hparams
+        usual: dict[str, Any] = {"flash_attn": True, "n_threads": asked.machine.cores}
+        usual["n_gpu_layers"] = (999 if hp.n_layer >= 99 else 99) if asked.machine.gpus and asked.profile != NEW else None
+        if asked.profile != NEW:
+            usual["fused_moe"] = hp.is_moe
+        if hp.is_mla:
+            usual |= {"mla_attn": 3, "attn_max_batch": 512 if asked.profile != NEW else 256}
+        return {name: asked.values(name, (value,))[0] for name, value in usual.items() if value is not None}
+
+    def _memory(self) -> list[tuple[bool, bool]]:
+        """(rtr, mmap) as the limits allow; -rtr switches mmap off."""
+        rtrs, maps = self.asked.values("rtr", (False, True)), self.asked.values("use_mmap", (True, False))
+        return [(r, m) for r, m in itertools.product(rtrs, maps) if not (r and m is False and True in maps)]
+
+    def _policies(self) -> tuple[Any, ...]:
+        """Weights in RAM are fetched by GPUs for large batches, or they are not."""
+        if not self.asked.machine.gpus:
+            return self.asked.values("offload_policy", ((),))
+        experts = (("MUL_MAT_ID", False), ("MOE_FUSED_UP_GATE", False))
+        off = experts if self.asked.model.hparams.is_moe else (("ALL", False),)
+        return self.asked.values("offload_policy", ((), off))
+
+    def moves(self, s: Settings) -> Iterator[Settings]:
+        """Settings that differ from ``s`` in one switch, without -ot."""
+        for changes in self._changes(s):
+            if all(value in self.asked.allowed.get(name, (value,)) for name, value in changes.items()):
+                try:
+                    yield _base(s).replace(**changes)
+                except IkexploreError:
+                    continue
+
+    def _changes(self, s: Settings) -> Iterator[dict[str, Any]]:
+        asked, hp = self.asked, self.asked.model.hparams
+        for kind in self.asked.values("cache_type_k", CACHES):
+            yield {"cache_type_k": kind} if hp.is_mla else {"cache_type_k": kind, "cache_type_v": kind}
+        for ub in (s.n_ubatch // 2, s.n_ubatch * 2):
+            if 256 <= ub <= self.most:
+                yield _batch(ub)
+        for rtr, mmap in self._memory():
+            yield {"rtr": rtr, "use_mmap": mmap}
+        for policy in self._policies():
+            yield {"offload_policy": policy}
+        yield from self._threads()
+        if hp.is_mla:
+            yield from ({"mla_attn": n} for n in self.asked.values("mla_attn", (1, 2, 3)))
+            yield from ({"attn_max_batch": n} for n in asked.values("attn_max_batch", (128, 256, 512, 1024, 2048)))
+        yield {"flash_attn": not s.flash_attn}
+        if hp.is_moe:
+            yield {"fused_moe": not s.fused_moe}
+        n = len(asked.machine.gpus)
+        if n > 1:
+            yield from ({"tensor_split": tuple(float(i == k) for i in range(n))} for k in range(n))
+            yield {"tensor_split": ()}
+
+    def _threads(self) -> Iterator[dict[str, Any]]:
+        cores, threads = self.asked.machine.cores, self.asked.machine.threads
+        if not cores:
+            return
+        for n in self.asked.values("n_threads", sorted({max(1, cores // 2), max(1, cores * 3 // 4), cores, threads or cores})):
+            yield {"n_threads": n}
+        for batch in self.asked.values("n_threads_batch", {None, cores, threads}):
+            yield {"n_threads_batch": batch}
+
+    # --- placement ------------------------------------------------------------------------------------------------
+
+    def explore(self, base: Settings) -> None:
+        """The best placements for settings without -ot, checked with exact plans and forecast."""
+        self.tried.add(base)
+        self.tell(base.command())
+        try:
+            start = self._start(base)
+            if self.asked.machine.gpus and not self.asked.model.hparams.is_moe:
+                self._by_layers(base)
+        except IkexploreError:
+            return  # switches that this model or machine does not take together
+        if start is None or (base.rtr and not start.repacked and False in self.asked.values("rtr", (False,))):
+            return  # does not fit, or nothing is repacked
+        if not start.placement.rules:  # no GPU, no pieces, or an engine that drops -ot because no layer is on a GPU
+            if start.fits:
+                self._keep(start.settings.replace(overrides=None), start, {})
+            return
+        table = prices(start, max(0, self.asked.ctx - start.n_tokens) // 2)
+        at = groups(start, table, self.parts)
+        for pp, tg in self._weights(table):
+            self._place(start, table, at, pp, tg)
+            if self.left <= 0 and self.found:
+                return
+
+    def _weights(self, table: Prices) -> list[tuple[float, float]]:
+        """Weights of seconds of a micro-batch and of a token: each rate alone, and the goal."""
+        goal, n = self.asked.rank, table.plan.n_tokens
+        pp, tg = (1 / float(s) for s in table.seconds(table.at))
+        alone = {"pp": (pp, STRAY * tg), "tg": (STRAY * pp, tg)}
+        if self.asked.only:
+            return [alone[self.asked.only]]
+        return [(goal.pp / n, goal.tg), *alone.values()]
+
+    def _start(self, base: Settings) -> Plan | None:
+        """All pieces in RAM and as many layers on GPUs as fit; None where that does not fit."""
+        if not self.asked.machine.gpus:
+            made = self._plain(base)
+            if not made.fits:
+                self.tight.append(made)
+            return made if made.fits else None
+        made = self._in_ram(base)
+        if self._gpus_fit(made):
+            return self._ram_fits(made)
+        fewer = self._fewer_layers(base, self._in_ram)
+        if fewer is not None:
+            return self._ram_fits(fewer)
+        self.tight.append(made)
+        return None
+
+    def _fewer_layers(self, base: Settings, planned: Callable[[Settings], Plan]) -> Plan | None:
+        """The plan with as many layers on GPUs as fit there; None where not even none fits, or -ngl is given."""
+        if "n_gpu_layers" in self.asked.allowed:
+            return None
+        best, low, high = None, -1, self.asked.model.hparams.n_layer + 1  # high does not fit
+        while high - low > 1:
+            middle = max(0, (low + high) // 2)
+            made = planned(base.replace(n_gpu_layers=middle))
+            if self._gpus_fit(made):
+                best, low = made, middle
+            else:
+                high = middle
+        return best
+
+    def _by_layers(self, base: Settings) -> None:
+        """Whole layers on GPUs, without -ot."""
+        made = self._plain(base)
+        if not self._gpus_fit(made):
+            fewer = self._fewer_layers(base, self._plain)
+            if fewer is None:
+                return
+            made = fewer
+        if made.fits:
+            self._keep(made.settings, made, {})
+
+    def _plain(self, base: Settings) -> Plan:
+        self.planned += 1
+        return plan(self.asked.model, base, self.asked.machine)
+
+    def _in_ram(self, base: Settings) -> Plan:
+        rest = roles_pattern([role for part in self.parts.roles for role in part])
+        return self._plain(base.replace(overrides=((rest, CPU),) if self.parts.layers else ()))
+
+    @staticmethod
+    def _gpus_fit(made: Plan) -> bool:
+        return not any(d.over_mib for d in made.devices[:-1])
+
+    def _ram_fits(self, made: Plan) -> Plan | None:
+        """None where RAM is too small even with the GPUs full."""
+        spare = sum((d.capacity_mib or 0) - d.total_mib for d in made.devices[:-1])
+        if made.devices[-1].over_mib <= spare:
+            return made
+        self.tight.append(made)
+        return None
+
+    def _place(self, start: Plan, table: Prices, at: list[Group], pp: float, tg: float) -> None:
+        """Solve, plan exactly, mend the room by what the plan tells, until it fits; once more where room is left."""
+        room, best = self._room(start), None
+        for _ in range(TRIES):
+            ways = assign(at, room, pp, tg, min(SOLVE, max(0.1, self.left)))
+            if ways is None:
+                break
+            if best is None and self._hopeless(table, at, ways):
+                return
+            made = self._exact(start, ways)
+            over = np.array([-np.inf if d.capacity_mib is None else (d.total_mib - d.capacity_mib) * MIB for d in made.devices])
+            if (over > 0).any():
+                if best is not None:
+                    break
+                room = room - np.where(over > 0, over + MIB, 0)
+                continue
+            left = np.where(np.isfinite(room), room, 0.0) - _held(at, ways, len(room))  # by the estimate
+            gained = np.where(np.isfinite(over), -over, left) - left
+            last, best = best is not None, (made, ways)
+            if last or gained.max(initial=0.0) < WORTH * MIB:
+                break
+            room = room + np.maximum(gained, 0)
+        if best is not None:
+            self._keep(best[0].settings, *best)
+        elif ways is not None:
+            self.tight.append(made)
+
+    def _hopeless(self, table: Prices, at: list[Group], ways: dict[int, Way]) -> bool:
+        """Whether some other placement is better in both rates, by the estimates."""
+        here = np.array(table.at)
+        pp, tg = (float(s) for s in table.seconds(here))
+        cpu = len(table.devices) - 1
+        for g in at:
+            for layer in g.layers:
+                new, old = g.ways.index(ways[layer]), g.ways.index((cpu, cpu))
+                pp, tg = pp + g.pp[new] - g.pp[old], tg + g.tg[new] - g.tg[old]
+        pp, tg = table.plan.n_tokens / pp, 1 / tg
+        if any(p > pp * HOPE and t > tg * HOPE for p, t in self.estimates):
+            return True
+        self.estimates.append((pp, tg))
+        self.last = pp, tg
+        return False
+
+    def _room(self, start: Plan) -> np.ndarray:
+        """Bytes for pieces per device."""
+        cols = start.placement.tensors
+        pieced = sum(int(cols.nbytes[cols.row[name]]) for name in self.parts.names)
+        room = [np.inf if d.capacity_mib is None else (d.capacity_mib - d.total_mib) * MIB for d in start.devices]
+        return np.array([*room[:-1], room[-1] + pieced])
+
+    def _exact(self, start: Plan, ways: dict[int, Way]) -> Plan:
+        """The plan with -ot rules for these ways; checked to be what was meant."""
+        names = [*(gpu.name for gpu in start.placement.gpus), CPU]
+        home = {layer: names[d] for layer, d in homes(start).items()}
+        where = {}
+        for layer, way in ways.items():
+            for roles, column in zip(self.parts.roles, way):
+                where |= {(layer, role): names[column] for role in roles}
+        there = {key: d for key, d in where.items() if key in self.parts.keys}
+        made = plan(self.asked.model, start.settings.replace(overrides=overrides(there, home)), self.asked.machine)
+        self.planned += 1
+        check(made, {name: there[key] for name, key in self.parts.names.items()})
+        return made
+
+    def _keep(self, settings: Settings, made: Plan, ways: dict[int, Way]) -> None:
+        names = [*(gpu.name for gpu in made.placement.gpus), CPU]
+        use = tuple((d.name, d.total_mib, d.capacity_mib) for d in made.devices)
+        moved = tuple((layer, (names[a], names[b])) for layer, (a, b) in sorted(ways.items()))
+        if any(f.settings == settings for f in self.found):
+            return
+        self.found.append(Found(settings, rates(made, self.asked.ctx), use, moved))
+
+
+def check(made: Plan, meant: dict[str, str]) -> None:
+    """That the planner puts every tensor where it was meant, and rules touch no other. Raises RuntimeError."""
+    p = made.placement
+    row = p.tensors.row
+    for name, device in meant.items():
+        at = int(p.place[row[name]])
+        found = p.gpus[at].name if at < len(p.gpus) else CPU
+        if found != device:
+            raise RuntimeError(f"-ot {made.settings.overrides} puts {name} on {found} where {device} was meant")
+    for i in np.flatnonzero(p.rule >= 0).tolist():
+        if p.tensors.names[i] not in meant:
+            raise RuntimeError(f"-ot {made.settings.overrides} catches {p.tensors.names[i]}")
+
+
+def _held(at: list[Group], ways: dict[int, Way], n: int) -> np.ndarray:
+    """Bytes per device of placed pieces."""
+    held = np.zeros(n)
+    for g in at:
+        for layer in g.layers:
+            held += g.held[g.ways.index(ways[layer])]
+    return held
+
+
+def _batch(ub: int) -> dict[str, Any]:
+    """-b is an upper bound of -ub, 2048 unless given."""
+    return {"n_ubatch": None if ub == 512 else ub, "n_batch": ub if ub > 2048 else None}
+
+
+def _base(s: Settings) -> Settings:
+    return s.replace(overrides=None)
