@@ -77,8 +77,8 @@ class Candidate:
         flags = self.settings.command(profile)
         if not program:
             return flags
-        path = getattr(self.model, "path", None)
-        return " ".join([program, "-m", quote(str(path)) if path else "MODEL.gguf", flags])
+        path = str(self.model.path)
+        return " ".join([program, "-m", quote(path) if path.endswith(".gguf") else "MODEL.gguf", flags])
 
     def __repr__(self) -> str:
         return f"<Candidate forecast PP {self.pp:.4g} TG {self.tg:.4g} t/s: {self.command()}>"

@@ -88,10 +88,10 @@ def homes(plan: Plan) -> dict[int, int]:
 
 
 def groups(plan: Plan, prices: Prices, parts: Pieces) -> list[Group]:
-    """Groups of the plan's layers with the price of every way to place them."""
+    """Groups of the plan's layers with the price of every way to place them; types that GPUs lack a kernel for stay off."""
     row = {name: i for i, name in enumerate(prices.names)}
     cols = plan.placement.tensors
-    cost, home = _Changes(plan, prices), homes(plan)
+    cost, home, gpu_type = _Changes(plan, prices), homes(plan), plan.rules.matmul
     alike: dict[tuple, list[int]] = {}
     for layer in parts.layers:
         sizes = tuple(sum(int(cols.nbytes[cols.row[n]]) + _PAD for n in part) for part in parts.rows[layer])
@@ -101,13 +101,14 @@ def groups(plan: Plan, prices: Prices, parts: Pieces) -> list[Group]:
             for table in (prices.pp, prices.tg) for i in at
         )  # fmt: skip
         fetched = tuple(bool(prices.fetched[i].any()) for i in at)
-        alike.setdefault((home[layer], sizes, seconds, fetched), []).append(layer)
+        able = tuple(all(gpu_type[plan.placement.file_types[cols.row[n]]] for n in part) for part in parts.rows[layer])
+        alike.setdefault((home[layer], sizes, seconds, fetched, able), []).append(layer)
     return [_group(tuple(layers), key, cost, len(prices.devices)) for key, layers in alike.items()]
 
 
 def _group(layers: tuple[int, ...], key: tuple, cost: "_Changes", n: int) -> Group:
-    home, sizes, (pp_up, pp_down, tg_up, tg_down), fetched = key
-    ways = _ways(home, n)
+    home, sizes, (pp_up, pp_down, tg_up, tg_down), fetched, able = key
+    ways = tuple(way for way in _ways(home, n) if all(d == n - 1 or ok for d, ok in zip(way, able)))
     held = np.zeros((len(ways), n))
     pp, tg = np.zeros(len(ways)), np.zeros(len(ways))
     for w, (a, b) in enumerate(ways):

@@ -24,6 +24,7 @@ TRIES = 6  #: plans per placement until one fits
 SOLVE = 0.5  #: seconds for the integer program
 WORTH = 16  #: MiB of room for which a placement is solved again
 HOPE = 1.01  #: an estimate may be wrong by so much against another
+KEPT = 12  #: starting points that are kept
 STRAY = 0.05  #: weight of the other rate where one is asked for
 
 
@@ -40,7 +41,8 @@ class Search:
         self.found: list[Found] = []
         self.tight: list[Plan] = []
         self.estimates: list[tuple[float, float]] = []
-        self.tried: set[Settings] = set()
+        self.tried: set[tuple[Settings, str]] = set()
+        self.ready: dict[Settings, tuple[Plan, Prices, list[Group]] | None] = {}
         self.planned = 0
         self.complete = False
 
@@ -55,17 +57,31 @@ class Search:
         return self.end - time.monotonic()
 
     def run(self) -> None:
-        """Seeds first, then single changes of what is on the front, best first, until all are tried or time is over."""
+        """Seeds first, then what differs in one thing from what is on the front, best first, until all is tried or time over."""
         for base in self.seeds():
             if self.left <= 0 and self.found:
                 return
-            self.explore(base)
+            self.explore(base, self.aims[0])
         while self.left > 0:
-            base = next((b for f in self.best() for b in self.moves(f.settings) if b not in self.tried), None)
-            if base is None:
+            todo = next((todo for f in self.best() for todo in self._near(f) if todo not in self.tried), None)
+            if todo is None:
                 self.complete = True
                 return
-            self.explore(base)
+            self.explore(*todo)
+
+    @property
+    def aims(self) -> tuple[str, ...]:
+        """What a placement may be for: the goal, or one of the rates."""
+        if self.asked.only:
+            return (self.asked.only,)
+        return ("goal", "pp", "tg") if self.asked.machine.gpus else ("goal",)
+
+    def _near(self, f: Found) -> Iterator[tuple[Settings, str]]:
+        """Other placements with the same switches, then single changes of a switch."""
+        for aim in self.aims[1:]:
+            yield _base(f.settings), aim
+        for base in self.moves(f.settings):
+            yield base, self.aims[0]
 
     def best(self) -> list[Found]:
         """The front so far, of what reaches the least rates that were asked for."""
@@ -78,17 +94,26 @@ class Search:
         """Micro-batches x memory modes x offload, the rest as is usual for the model."""
         asked = self.asked
         batches = list(asked.values("n_ubatch", [ub for ub in UBATCHES if ub <= self.most] or [self.most]))
-        batches.sort(key=lambda ub: abs(np.log(ub / 2048)))
+        batches.sort(key=lambda ub: abs(np.log(ub / 3000)))  # what is usually best comes first
         modes = self._memory()
         read = [mode for mode in modes if mode == (False, False) and len(modes) > 1]  # hardly differs where mapping will do
-        for some in ([mode for mode in modes if mode not in read], read):
+        rounds = [([mode for mode in modes if mode not in read], 0), (read, 0), (modes, 1)]
+        for some, kind in rounds:  # the later ones only where the earlier ones do not fit
             for ub, (rtr, mmap), policy in itertools.product(batches, some, self._policies()):
                 try:
-                    yield asked.settings(**self._usual(), **_batch(ub), rtr=rtr, use_mmap=mmap, offload_policy=policy)
+                    modes_of = {"rtr": rtr, "use_mmap": mmap, "offload_policy": policy, **self._cache(kind)}
+                    yield asked.settings(**self._usual(), **_batch(ub), **modes_of)
                 except IkexploreError:
                     continue  # values that exclude each other
             if self.found:
                 return
+
+    def _cache(self, number: int) -> dict[str, str]:
+        """The first cache type that is allowed, or the one that takes least."""
+        kinds = self.asked.values("cache_type_k", CACHES)
+        values = self.asked.values("cache_type_v", kinds)
+        k, v = kinds[min(number, len(kinds) - 1)], values[min(number, len(values) - 1)]
+        return {"cache_type_k": k} if self.asked.model.hparams.is_mla else {"cache_type_k": k, "cache_type_v": v}
 
     def _usual(self) -> dict[str, Any]:
         """What the search starts from where the limits say nothing."""
@@ -157,37 +182,40 @@ class Search:
 
     # --- placement ------------------------------------------------------------------------------------------------
 
-    def explore(self, base: Settings) -> None:
-        """The best placements for settings without -ot, checked with exact plans and forecast."""
-        self.tried.add(base)
+    def explore(self, base: Settings, aim: str) -> None:
+        """The best placement for settings without -ot, checked with exact plans and forecast."""
+        self.tried.add((base, aim))
         self.tell(base.command())
+        if base not in self.ready:
+            while len(self.ready) >= KEPT:
+                self.ready.pop(next(iter(self.ready)))
+            self.ready[base] = self._prepared(base)
+        ready = self.ready[base]
+        if ready is not None:
+            self._place(*ready, *self._weights(ready[1], aim))
+
+    def _prepared(self, base: Settings) -> tuple[Plan, Prices, list[Group]] | None:
+        """The plan that placements start from and their prices; None where there is nothing to place."""
         try:
             start = self._start(base)
             if self.asked.machine.gpus and not self.asked.model.hparams.is_moe:
                 self._by_layers(base)
         except IkexploreError:
-            return  # switches that this model or machine does not take together
+            return None  # switches that this model or machine does not take together
         if start is None or (base.rtr and not start.repacked and False in self.asked.values("rtr", (False,))):
-            return  # does not fit, or nothing is repacked
+            return None  # does not fit, or nothing is repacked
         if not start.placement.rules:  # no GPU, no pieces, or an engine that drops -ot because no layer is on a GPU
             if start.fits:
                 self._keep(start.settings.replace(overrides=None), start, {})
-            return
+            return None
         table = prices(start, max(0, self.asked.ctx - start.n_tokens) // 2)
-        at = groups(start, table, self.parts)
-        for pp, tg in self._weights(table):
-            self._place(start, table, at, pp, tg)
-            if self.left <= 0 and self.found:
-                return
+        return start, table, groups(start, table, self.parts)
 
-    def _weights(self, table: Prices) -> list[tuple[float, float]]:
-        """Weights of seconds of a micro-batch and of a token: each rate alone, and the goal."""
+    def _weights(self, table: Prices, aim: str) -> tuple[float, float]:
+        """Weights of seconds of a micro-batch and of a token."""
         goal, n = self.asked.rank, table.plan.n_tokens
         pp, tg = (1 / float(s) for s in table.seconds(table.at))
-        alone = {"pp": (pp, STRAY * tg), "tg": (STRAY * pp, tg)}
-        if self.asked.only:
-            return [alone[self.asked.only]]
-        return [(goal.pp / n, goal.tg), *alone.values()]
+        return {"goal": (goal.pp / n, goal.tg), "pp": (pp, STRAY * tg), "tg": (STRAY * pp, tg)}[aim]
 
     def _start(self, base: Settings) -> Plan | None:
         """All pieces in RAM and as many layers on GPUs as fit; None where that does not fit."""

@@ -26,6 +26,8 @@ def _where(f: Found, made: Plan) -> str:
         return f"{min(layers, total)} of {total} layers are on the GPUs; {share}."
     if on_gpu == 2 * len(f.moved) and layers > total:
         return f"All layers fit on the GPUs; {share}."
+    if not on_gpu:
+        return f"{min(layers, total)} of {total} layers are on the GPUs but for their {name} tensors, which stay in RAM; {share}."
     held = f"{name} tensors of {_layers(on_gpu)} of {len(f.moved)} layers"
     if layers <= total:
         held += f" and the rest of {layers} of {total} layers"
