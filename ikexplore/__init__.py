@@ -16,6 +16,7 @@ _HOME = {
     "calibrate": "forecast", "Forecast": "forecast",
     "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
+    "Candidate": "tune", "Front": "tune", "NoFit": "tune",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
     "kld": "run", "Kld": "run", "base_logits": "run", "imatrix": "run", "Imatrix": "run",
     "crosscheck": "run", "pareto": "run", "Pareto": "run",
@@ -24,7 +25,7 @@ _HOME = {
     "IkexploreError": "errors", "GGUFError": "errors", "SettingsError": "errors",
     "ModelError": "errors", "QuantError": "errors", "Cancelled": "errors",
 }
-_ROOMS = ("demo", "forecast", "plots", "errors", "logs", "runs")
+_ROOMS = ("demo", "forecast", "plots", "errors", "logs", "runs", "tune")
 __all__ = sorted([*_HOME, *_ROOMS])
 
 

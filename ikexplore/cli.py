@@ -83,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("model", metavar="MODEL", help="a GGUF file, or a header as JSON (.json, .json.gz)")
     plan.add_argument("--rig", metavar="RIG", help="a rig file (default: this machine)")
 
+    tune = add("tune", _tune, "the settings with which a model should run best on a rig; code 1 if nothing fits")
+    tune.add_argument("model", metavar="MODEL", help="a GGUF file, or a header as JSON (.json, .json.gz)")
+    tune.add_argument("--rig", metavar="RIG", help="a rig file, or the name of one that comes along (default: this machine)")
+    tune.add_argument("--ctx", type=int, default=8192, metavar="N", help="tokens of context (default: %(default)s)")
+    tune.add_argument("--goal", metavar="G", help="pp, tg, or tokens of a typical request as PP,TG (default: 4,1)")
+    tune.add_argument("--time-limit", type=float, default=20, metavar="S", help="seconds to search (default: %(default)s)")
+    tune.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE",
+                      help="MiB of a device, size_gib, least pp or tg, or values of a switch: CUDA0=20000, rtr=false")
+    tune.add_argument("--measure", type=int, default=0, metavar="N", help="run the first N for real and correct the forecast")
+    tune.add_argument("--binary", metavar="PROGRAM", help="run them with this llama-sweep-bench in place of the engine here")
+
     perplexity = add("perplexity", _perplexity, "perplexity of a model on a text")
     perplexity.add_argument("model", nargs="?", metavar="MODEL", help="a GGUF file (default: the embedded model)")
     perplexity.add_argument("text", nargs="?", metavar="TEXT", help="a text file (default: the embedded held-out text)")
@@ -123,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     forecast.add_argument("--rig", metavar="RIG", help="a rig file, or the name of one (default: this machine)")
     forecast.add_argument("--where", nargs="?", type=int, const=0, metavar="N_KV", help="also where the time goes")
 
-    for command in (sweep, plan, perplexity, imatrix, forecast):
+    for command in (sweep, plan, tune, perplexity, imatrix, forecast):
         command.add_argument("--profile", metavar="P", help="engine profile of the flags: 2025-06 or 2026-08 (default)")
     return parser
 
@@ -278,6 +289,59 @@ def _forecast(options: argparse.Namespace) -> int:
     if not made.fits:
         _warn("it does not fit; ikexplore plan says what is too large")
     return DONE if made.fits else NO
+
+
+def _tune(options: argparse.Namespace) -> int:
+    """A table, then a line to paste for each candidate; what is short, and ways out, where nothing fits."""
+    from .machine import Machine
+    from .settings import DEFAULT_PROFILE
+    from .tune import NoFit, tune
+
+    _no_flags(options)
+    rig = Machine.load(options.rig) if options.rig else Machine.detect()
+    runner = None
+    if options.binary:
+        from .runs import Binary
+
+        runner = Binary(options.binary, profile=options.profile)
+    profile = options.profile or DEFAULT_PROFILE
+    goal = options.goal if options.goal in (None, "pp", "tg") else options.goal.split(",")
+    try:
+        found = tune(
+            _model(options), rig, options.ctx, goal, dict(_limit(text) for text in options.limit), options.time_limit,
+            profile=profile, measure=options.measure, runner=runner, progress=sys.stderr.isatty(),
+        )  # fmt: skip
+    except NoFit as no:
+        print(_one_line(no) if not no.ways else _one_line(no).partition(" Ways out:")[0])
+        for way in no.ways:
+            print(f"  {way.text}" + (f":  {way.settings.command()}" if way.settings else ""))
+        return NO
+    simulated = "; simulated GPUs" if rig.simulated else ""
+    print(f"Forecast, not measured, at {options.ctx} tokens{simulated}: {found.planned} plans in {found.seconds:.0f} s\n")
+    print(found.to_text())
+    if found.stopped:
+        print("ikexplore: stopped; this is the best so far", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _limit(text: str) -> tuple[str, Any]:
+    """NAME=VALUE; several values of a switch are separated by commas."""
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise IkexploreError(f"--limit {text!r}: write NAME=VALUE, as in CUDA0=20000 or rtr=false")
+    words: list[Any] = [_word(word) for word in value.split(",")]
+    return name, words if len(words) > 1 else words[0]
+
+
+def _word(word: str) -> Any:
+    known = {"true": True, "false": False}
+    if word.lower() in known:
+        return known[word.lower()]
+    try:
+        return int(word) if word.lstrip("-").isdigit() else float(word)
+    except ValueError:
+        return word
 
 
 def _device_table(devices: Any) -> list[str]:

@@ -26,7 +26,7 @@ def assign(
     limited = np.flatnonzero(np.isfinite(room))
     held = np.concatenate([g.held for g in groups])[:, limited] / 2**20
     each = np.zeros((len(groups), first[-1]))
-    for i, g in enumerate(groups):
+    for i in range(len(groups)):
         each[i, first[i] : first[i + 1]] = 1
     counts = np.array([len(g.layers) for g in groups], float)
     constraints = [LinearConstraint(each, counts, counts)]

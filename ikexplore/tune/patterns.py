@@ -1,4 +1,4 @@
-"""Compact ``-ot`` rules for a wanted placement: ranges of layers as alternations of digits, so that none is caught by accident."""
+"""Compact ``-ot`` rules for a wanted placement: ranges of layers as alternatives, so that none is caught by accident."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby

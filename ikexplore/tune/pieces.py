@@ -4,6 +4,7 @@ import re
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -150,6 +151,6 @@ class _Changes:
 
     def _steps(self, kind: str, *way: int) -> float:
         path = (*way, way[0])
-        pairs = [(x, y) for x, y in zip(path, path[1:]) if x != y]
+        pairs = [(x, y) for x, y in pairwise(path) if x != y]
         peer = sum(1 for x, y in pairs if self.cpu not in (x, y))
         return self.host[kind] * (len(pairs) - peer + peer * PEER_CHANGE / HOST_CHANGE)

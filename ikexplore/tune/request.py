@@ -57,7 +57,11 @@ class Request:
     def settings(self, **values: Any) -> Settings:
         """Settings with the allowed values of switches that the search does not turn; raises SettingsError."""
         given = {name: choices[0] for name, choices in self.allowed.items()}
-        return Settings(self.profile, **{"n_ctx": self.ctx, **given, **values})
+        return Settings(self.profile, **self.said({"n_ctx": self.ctx, **given, **values}))
+
+    def said(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values, None for those that the profile has by itself."""
+        return {name: None if value == Settings.switch(name).default_in(self.profile) else value for name, value in values.items()}
 
 
 def request(
@@ -73,7 +77,7 @@ def request(
     asked = replace(
         asked,
         size_gib=_above(rest.pop("size_gib", None), "size_gib", "GiB"),
-        least=tuple(_above(rest.pop(kind, None), kind, "tokens/s") or 0.0 for kind in ("pp", "tg")),
+        least=(_above(rest.pop("pp", None), "pp", "tokens/s") or 0.0, _above(rest.pop("tg", None), "tg", "tokens/s") or 0.0),
         machine=_sized(machine, rest, spare_mib),
         allowed={name: _allowed(name, value, profile) for name, value in rest.items()},
     )

@@ -57,7 +57,7 @@ class Search:
         return self.end - time.monotonic()
 
     def run(self) -> None:
-        """Seeds first, then what differs in one thing from what is on the front, best first, until all is tried or time over."""
+        """Seeds first, then what differs in one thing from what is on the front, best first, until all is tried."""
         for base in self.seeds():
             if self.left <= 0 and self.found:
                 return
@@ -144,7 +144,7 @@ class Search:
         for changes in self._changes(s):
             if all(value in self.asked.allowed.get(name, (value,)) for name, value in changes.items()):
                 try:
-                    yield _base(s).replace(**changes)
+                    yield _base(s).replace(**self.asked.said(changes))
                 except IkexploreError:
                     continue
 
@@ -332,7 +332,7 @@ class Search:
         """The plan with -ot rules for these ways; checked to be what was meant."""
         names = [*(gpu.name for gpu in start.placement.gpus), CPU]
         home = {layer: names[d] for layer, d in homes(start).items()}
-        where = {}
+        where: dict[tuple[int, str], str] = {}
         for layer, way in ways.items():
             for roles, column in zip(self.parts.roles, way):
                 where |= {(layer, role): names[column] for role in roles}
@@ -376,7 +376,7 @@ def _held(at: list[Group], ways: dict[int, Way], n: int) -> np.ndarray:
 
 def _batch(ub: int) -> dict[str, Any]:
     """-b is an upper bound of -ub, 2048 unless given."""
-    return {"n_ubatch": None if ub == 512 else ub, "n_batch": ub if ub > 2048 else None}
+    return {"n_ubatch": ub, "n_batch": max(ub, 2048)}
 
 
 def _base(s: Settings) -> Settings:

@@ -51,7 +51,8 @@ def shortage(search: Search) -> NoFit:
     total = sum(short.values())
     words = ", ".join(f"{name} lacks {mib:,.0f} MiB" for name, mib in short.items()) or f"{total:,.0f} MiB are lacking"
     out = "; or ".join(w.text for w in ways) if ways else "no single change is enough: use a smaller model or more memory"
-    return NoFit(f"{asked.model.name} with {asked.ctx} tokens does not fit: {words} at best. Ways out: {out}", short, ways, made)
+    text = f"{asked.model.name} with {asked.ctx} tokens does not fit: {words} at best. Ways out: {out}"
+    return NoFit(text, short, ways, made)
 
 
 def _slow(search: Search) -> NoFit:

@@ -27,7 +27,7 @@ def _where(f: Found, made: Plan) -> str:
     if on_gpu == 2 * len(f.moved) and layers > total:
         return f"All layers fit on the GPUs; {share}."
     if not on_gpu:
-        return f"{min(layers, total)} of {total} layers are on the GPUs but for their {name} tensors, which stay in RAM; {share}."
+        return f"{min(layers, total)} of {total} layers are on the GPUs, but their {name} tensors stay in RAM; {share}."
     held = f"{name} tensors of {_layers(on_gpu)} of {len(f.moved)} layers"
     if layers <= total:
         held += f" and the rest of {layers} of {total} layers"
@@ -63,7 +63,7 @@ def _alike(f: Found, o: Found, field: str) -> bool:
 _SWITCHES = {
     "rtr": lambda v: "-rtr would give" if v else "no -rtr would give",
     "n_ubatch": lambda v: f"-ub {v} would give",
-    "offload_policy": lambda v: "keeping large batches on the CPU (-op) would give" if v else "fetching weights over PCIe would give",
+    "offload_policy": lambda v: "-op (the CPU keeps large batches) would give" if v else "no -op would give",
     "cache_type_k": lambda v: f"-ctk {v} would give",
     "use_mmap": lambda v: "mmap would give" if v else "--no-mmap would give",
 }  # fmt: skip

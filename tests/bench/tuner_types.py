@@ -11,7 +11,8 @@ import numpy as np
 
 import ikexplore as ikx
 
-TYPES = ("q8_0", "iq6_k", "q6_k", "iq5_k", "iq5_ks", "iq4_k", "iq4_ks", "iq4_xs", "iq3_k", "iq3_s", "iq3_xxs", "iq2_k", "iq2_ks")
+TYPES = ("q8_0", "iq6_k", "q6_k", "iq5_k", "iq5_ks", "iq4_k", "iq4_ks", "iq4_xs", "iq3_k", "iq3_s", "iq3_xxs", "iq2_k",
+         "iq2_ks")  # fmt: skip
 FILE = Path(__file__).resolve().parents[2] / "ikexplore" / "tune" / "types.json"
 SHAPE = (128, 2048)
 
