@@ -1,6 +1,10 @@
 """Which layers' pieces go where: an integer program over groups of like layers, solved by HiGHS."""
 
-from collections.abc import Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -33,13 +37,36 @@ def assign(
     if len(limited):
         constraints.append(LinearConstraint(held.T, -np.inf, np.floor(room[limited] / 2**20)))
     scale = max(float(np.abs(cost).max()), 1e-12)
-    found = milp(
-        cost / scale, integrality=np.ones(first[-1]), bounds=Bounds(0, each.T @ counts), constraints=constraints,
-        options={"mip_rel_gap": 5e-4, "time_limit": max(0.1, seconds)},
-    )  # fmt: skip
+    with _quiet():
+        found = milp(
+            cost / scale, integrality=np.ones(first[-1]), bounds=Bounds(0, each.T @ counts), constraints=constraints,
+            options={"mip_rel_gap": 5e-4, "time_limit": max(0.1, seconds)},
+        )  # fmt: skip
     if found.x is None:
         return None
     return _dealt(groups, np.rint(found.x).astype(int), first)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """HiGHS 1.8 leaves a printf in its repair of solutions; it would end up in what a user redirects to a file."""
+    try:
+        libc, kept = ctypes.CDLL(None), os.dup(1)
+    except OSError:  # nothing is printed where there is no output
+        yield
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    libc.fflush(None)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+        libc.fflush(None)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _dealt(groups: Sequence[Group], n: np.ndarray, first: np.ndarray) -> dict[int, Way]:

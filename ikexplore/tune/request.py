@@ -61,7 +61,8 @@ class Request:
 
     def said(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values, None for those that the profile has by itself."""
-        return {name: None if value == Settings.switch(name).default_in(self.profile) else value for name, value in values.items()}
+        own = {name: Settings.switch(name).default_in(self.profile) for name in values}
+        return {name: None if value == own[name] else value for name, value in values.items()}
 
 
 def request(

@@ -18,6 +18,7 @@ from .found import Found, front, rates
 from .patterns import CPU, overrides, roles_pattern
 from .pieces import Group, Pieces, groups, homes, pieces
 from .request import CACHES, UBATCHES, Request
+from .spread import least
 
 MIB = 2**20
 TRIES = 6  #: plans per placement until one fits
@@ -107,6 +108,13 @@ class Search:
                     continue  # values that exclude each other
             if self.found:
                 return
+        self._as_it_fits()
+
+    def _as_it_fits(self) -> None:
+        """Where the integer program finds no room: whole layers wherever they fit, however fast that is."""
+        for made in [least(self.asked, p.settings) for p in self.tight[:KEPT]]:
+            if made.fits:
+                self._keep(made.settings, made, {})
 
     def _cache(self, number: int) -> dict[str, str]:
         """The first cache type that is allowed, or the one that takes least."""
@@ -207,6 +215,8 @@ class Search:
         if not start.placement.rules:  # no GPU, no pieces, or an engine that drops -ot because no layer is on a GPU
             if start.fits:
                 self._keep(start.settings.replace(overrides=None), start, {})
+            else:
+                self.tight.append(start)
             return None
         table = prices(start, max(0, self.asked.ctx - start.n_tokens) // 2)
         return start, table, groups(start, table, self.parts)
@@ -280,7 +290,7 @@ class Search:
 
     def _place(self, start: Plan, table: Prices, at: list[Group], pp: float, tg: float) -> None:
         """Solve, plan exactly, mend the room by what the plan tells, until it fits; once more where room is left."""
-        room, best = self._room(start), None
+        room, best, made = self._room(start), None, start
         for _ in range(TRIES):
             ways = assign(at, room, pp, tg, min(SOLVE, max(0.1, self.left)))
             if ways is None:
@@ -302,7 +312,7 @@ class Search:
             room = room + np.maximum(gained, 0)
         if best is not None:
             self._keep(best[0].settings, *best)
-        elif ways is not None:
+        else:
             self.tight.append(made)
 
     def _hopeless(self, table: Prices, at: list[Group], ways: dict[int, Way]) -> bool:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import IkexploreError
-from ..schedule import plan
 from ..schedule.plan import Plan
 from ..settings import Settings
-from .patterns import CPU, roles_pattern
 from .request import Request
 from .search import Search
+from .spread import lack, least
 
 #: contexts below this are no way out
 LEAST_CTX = 512
@@ -43,7 +42,7 @@ def shortage(search: Search) -> NoFit:
     asked = search.asked
     if search.found:
         return _slow(search)
-    made = min((least(asked, p.settings) for p in search.tight), key=_lack, default=None)
+    made = min((least(asked, p.settings) for p in search.tight), key=lack, default=None)
     if made is None:
         return NoFit("no setting within the limits is one that this model and machine take; loosen the limits", {}, ())
     short = {d.name: d.over_mib for d in made.devices if d.over_mib}
@@ -62,40 +61,6 @@ def _slow(search: Search) -> NoFit:
     text = (f"nothing reaches PP {least_pp:g} and TG {least_tg:g} t/s together by forecast; the highest that fit are PP "
             f"{pp:.4g} and TG {tg:.4g} t/s: lower the limits, the context, or use a smaller quant type")  # fmt: skip
     return NoFit(text, {}, ())
-
-
-def _lack(made: Plan) -> float:
-    return sum(d.over_mib for d in made.devices)
-
-
-def least(asked: Request, settings: Settings) -> Plan:
-    """The plan that lacks least with these settings: experts on GPUs that have room for them, or not."""
-    base = settings.replace(overrides=None)
-    mmap = asked.values("use_mmap", (True, False))
-    tries = [base, base.replace(use_mmap=False)] if False in mmap and not base.rtr else [base]
-    return min((spread(asked, s) for s in tries), key=_lack)
-
-
-def spread(asked: Request, base: Settings) -> Plan:
-    """A plan of ``base`` with every movable piece in RAM but those that GPUs have room for; memory alone counts."""
-    from .pieces import pieces
-
-    parts = pieces(asked.model)
-    rest = roles_pattern([role for part in parts.roles for role in part]) if parts.layers else ""
-    if not asked.machine.gpus or not rest:
-        return plan(asked.model, base, asked.machine)
-    made = plan(asked.model, base.replace(overrides=((rest, CPU),)), asked.machine)
-    if not made.placement.rules:
-        return made
-    room = {d.name: (d.capacity_mib or 0) - d.total_mib for d in made.devices[:-1]}
-    cols, rules = made.placement.tensors, []
-    size = {il: sum(int(cols.nbytes[cols.row[n]]) for part in parts.rows[il] for n in part) / 2**20 for il in parts.layers}
-    for il in parts.layers if made.devices[-1].over_mib else ():
-        name = max(room, key=lambda n: room[n])
-        if room[name] > size[il] + 1:
-            room[name] -= size[il] + 1
-            rules.append((rf"blk\.{il}\.{rest}", name))
-    return plan(asked.model, base.replace(overrides=(*rules, (rest, CPU))), asked.machine) if rules else made
 
 
 def ways_out(asked: Request, made: Plan) -> tuple[Way, ...]:
