@@ -31,6 +31,8 @@ CLASSES = {
     "output": r"^output\.weight",
     "rest": "",
 }
+#: classes that are small and matter: not below these types where the size allows it
+FLOOR = {"embedding": "iq4_k", "output": "q6_k", "rest": "iq4_k"}
 _GIB = 2**30
 
 
@@ -81,7 +83,9 @@ def best(model: Model, limit: int) -> Chosen:
             f"size_gib {limit / _GIB:.3g}: the smallest file of this model's types here is {total.min() / _GIB:.2f} GiB "
             f"(all in {kinds[-1]}); ask for more, or for a smaller model"
         )
-    fits = np.flatnonzero(total <= limit)
+    worst = np.array([kinds.index(FLOOR.get(name, kinds[-1])) for name in names])
+    held = (ways <= worst).all(axis=1) & (total <= limit)
+    fits = np.flatnonzero(held if held.any() else total <= limit)
     price = cost[rows, ways[fits]].sum(axis=1)
     at = fits[np.lexsort((total[fits], price))[0]]
     types = {name: kinds[k] for name, k in zip(names, ways[at])}
