@@ -292,56 +292,10 @@ def _forecast(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    """A table, then a line to paste for each candidate; what is short, and ways out, where nothing fits."""
-    from .machine import Machine
-    from .settings import DEFAULT_PROFILE
-    from .tune import NoFit, tune
+    from .tune.command import command
 
     _no_flags(options)
-    rig = Machine.load(options.rig) if options.rig else Machine.detect()
-    runner = None
-    if options.binary:
-        from .runs import Binary
-
-        runner = Binary(options.binary, profile=options.profile)
-    profile = options.profile or DEFAULT_PROFILE
-    goal = options.goal if options.goal in (None, "pp", "tg") else options.goal.split(",")
-    try:
-        found = tune(
-            _model(options), rig, options.ctx, goal, dict(_limit(text) for text in options.limit), options.time_limit,
-            profile=profile, measure=options.measure, runner=runner, progress=sys.stderr.isatty(),
-        )  # fmt: skip
-    except NoFit as no:
-        print(_one_line(no) if not no.ways else _one_line(no).partition(" Ways out:")[0])
-        for way in no.ways:
-            print(f"  {way.text}" + (f":  {way.settings.command()}" if way.settings else ""))
-        return NO
-    simulated = "; simulated GPUs" if rig.simulated else ""
-    print(f"Forecast, not measured, at {options.ctx} tokens{simulated}: {found.planned} plans in {found.seconds:.0f} s\n")
-    print(found.to_text())
-    if found.stopped:
-        print("ikexplore: stopped; this is the best so far", file=sys.stderr)
-        return INTERRUPTED
-    return DONE
-
-
-def _limit(text: str) -> tuple[str, Any]:
-    """NAME=VALUE; several values of a switch are separated by commas."""
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise IkexploreError(f"--limit {text!r}: write NAME=VALUE, as in CUDA0=20000 or rtr=false")
-    words: list[Any] = [_word(word) for word in value.split(",")]
-    return name, words if len(words) > 1 else words[0]
-
-
-def _word(word: str) -> Any:
-    known = {"true": True, "false": False}
-    if word.lower() in known:
-        return known[word.lower()]
-    try:
-        return int(word) if word.lstrip("-").isdigit() else float(word)
-    except ValueError:
-        return word
+    return command(options, _model(options))
 
 
 def _device_table(devices: Any) -> list[str]:
