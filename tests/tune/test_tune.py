@@ -193,3 +193,11 @@ def test_room_that_only_whole_layers_fill():
         assert no.short and no.plan is not None and not no.plan.fits
     else:
         assert all(c.plan.fits for c in front)
+
+
+def test_an_estimate_that_promises_too_much_is_mended_by_the_plan(monkeypatch):
+    room = Search._room
+    monkeypatch.setattr(Search, "_room", lambda self, start: room(self, start) + 700 * 2**20)
+    front = tuned(model(HEADERS[0]), rig(2500), ctx=2048, limits=NARROW, time_limit=5)
+    assert front and all(c.plan.fits for c in front)
+    assert max(c.memory["CUDA0"] for c in front) > 2000
