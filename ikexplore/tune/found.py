@@ -48,11 +48,11 @@ class Found:
         return self.rates.tg[0]
 
     @property
-    def simple(self) -> tuple[int, int, int]:
-        """Less is simpler: cache types that round, switches, characters."""
+    def simple(self) -> tuple[int, int, int, int]:
+        """Less is simpler: cache types that round, usual switches (-fa, -fmoe) that are off, switches, characters."""
         s = self.settings
         rounds = sum(kind not in ("f16", "bf16", "f32") for kind in (s.cache_type_k, s.cache_type_v))
-        return rounds, len(s.given), len(s.command())
+        return rounds, (not s.flash_attn) + (not s.fused_moe), len(s.given), len(s.command())
 
 
 def ordered(found: Iterable[Found], goal: Goal) -> list[Found]:

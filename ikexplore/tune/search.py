@@ -25,6 +25,7 @@ TRIES = 6  #: plans per placement until one fits
 SOLVE = 0.5  #: seconds for the integer program
 WORTH = 16  #: MiB of room for which a placement is solved again
 HOPE = 1.01  #: an estimate may be wrong by so much against another
+MAPPED = 0.8  #: share of RAM up to which a mapped file does no harm
 KEPT = 12  #: starting points that are kept
 STRAY = 0.05  #: weight of the other rate where one is asked for
 
@@ -97,7 +98,10 @@ class Search:
         batches = list(asked.values("n_ubatch", [ub for ub in UBATCHES if ub <= self.most] or [self.most]))
         batches.sort(key=lambda ub: abs(np.log(ub / 3000)))  # what is usually best comes first
         modes = self._memory()
-        read = [mode for mode in modes if mode == (False, False) and len(modes) > 1]  # hardly differs where mapping will do
+        # reading hardly differs from mapping where RAM holds the whole file
+        ram = asked.machine.cpu.total_mib
+        roomy = ram is None or asked.model.file_bytes < MAPPED * ram * MIB
+        read = [mode for mode in modes if mode == (False, False) and len(modes) > 1 and roomy]
         rounds = [([mode for mode in modes if mode not in read], 0), (read, 0), (modes, 1)]
         for some, kind in rounds:  # the later ones only where the earlier ones do not fit
             for ub, (rtr, mmap), policy in itertools.product(batches, some, self._policies()):
@@ -295,8 +299,9 @@ class Search:
             ways = assign(at, room, pp, tg, min(SOLVE, max(0.1, self.left)))
             if ways is None:
                 break
-            if best is None and self._hopeless(table, at, ways):
-                return
+            guess = _guess(table, at, ways)
+            if best is None and any(p > guess[0] * HOPE and t > guess[1] * HOPE for p, t in self.estimates):
+                return  # another placement, one that fits, is better in both rates
             made = self._exact(start, ways)
             over = np.array([-np.inf if d.capacity_mib is None else (d.total_mib - d.capacity_mib) * MIB for d in made.devices])
             if (over > 0).any():
@@ -307,6 +312,7 @@ class Search:
             left = np.where(np.isfinite(room), room, 0.0) - _held(at, ways, len(room))  # by the estimate
             gained = np.where(np.isfinite(over), -over, left) - left
             last, best = best is not None, (made, ways)
+            self.estimates.append(guess)
             if last or gained.max(initial=0.0) < WORTH * MIB:
                 break
             room = room + np.maximum(gained, 0)
@@ -314,22 +320,6 @@ class Search:
             self._keep(best[0].settings, *best)
         else:
             self.tight.append(made)
-
-    def _hopeless(self, table: Prices, at: list[Group], ways: dict[int, Way]) -> bool:
-        """Whether some other placement is better in both rates, by the estimates."""
-        here = np.array(table.at)
-        pp, tg = (float(s) for s in table.seconds(here))
-        cpu = len(table.devices) - 1
-        for g in at:
-            for layer in g.layers:
-                new, old = g.ways.index(ways[layer]), g.ways.index((cpu, cpu))
-                pp, tg = pp + g.pp[new] - g.pp[old], tg + g.tg[new] - g.tg[old]
-        pp, tg = table.plan.n_tokens / pp, 1 / tg
-        if any(p > pp * HOPE and t > tg * HOPE for p, t in self.estimates):
-            return True
-        self.estimates.append((pp, tg))
-        self.last = pp, tg
-        return False
 
     def _room(self, start: Plan) -> np.ndarray:
         """Bytes for pieces per device."""
@@ -373,6 +363,18 @@ def check(made: Plan, meant: dict[str, str]) -> None:
     for i in np.flatnonzero(p.rule >= 0).tolist():
         if p.tensors.names[i] not in meant:
             raise RuntimeError(f"-ot {made.settings.overrides} catches {p.tensors.names[i]}")
+
+
+def _guess(table: Prices, at: list[Group], ways: dict[int, Way]) -> tuple[float, float]:
+    """Tokens/s of prompt and generation, by the prices."""
+    pp, tg = (float(s) for s in table.seconds(np.array(table.at)))
+    cpu = len(table.devices) - 1
+    for g in at:
+        old = g.ways.index((cpu, cpu))
+        for layer in g.layers:
+            new = g.ways.index(ways[layer])
+            pp, tg = pp + g.pp[new] - g.pp[old], tg + g.tg[new] - g.tg[old]
+    return table.plan.n_tokens / pp, 1 / tg
 
 
 def _held(at: list[Group], ways: dict[int, Way], n: int) -> np.ndarray:
