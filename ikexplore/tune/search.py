@@ -100,7 +100,7 @@ class Search:
         modes = self._memory()
         # reading hardly differs from mapping where RAM holds the whole file
         ram = asked.machine.cpu.total_mib
-        roomy = ram is None or asked.model.file_bytes < MAPPED * ram * MIB
+        roomy = ram is None or sum(t.nbytes for t in asked.model.tensors.values()) < MAPPED * ram * MIB
         read = [mode for mode in modes if mode == (False, False) and len(modes) > 1 and roomy]
         rounds = [([mode for mode in modes if mode not in read], 0), (read, 0), (modes, 1)]
         for some, kind in rounds:  # the later ones only where the earlier ones do not fit

@@ -134,7 +134,7 @@ def _file(asked: Request, base: Settings) -> Way | None:
 
     from .recipes import in_type
 
-    now = asked.model.file_bytes or sum(t.nbytes for t in asked.model.tensors.values())
+    now = sum(t.nbytes for t in asked.model.tensors.values())
     for kind in SMALLER:
         smaller = in_type(asked.model, kind)
         size = sum(t.nbytes for t in smaller.tensors.values())
