@@ -175,7 +175,8 @@ class Search:
         if hp.is_mla:
             yield from ({"mla_attn": n} for n in self.asked.values("mla_attn", (1, 2, 3)))
             yield from ({"attn_max_batch": n} for n in asked.values("attn_max_batch", (128, 256, 512, 1024, 2048)))
-        yield {"flash_attn": not s.flash_attn}
+        if "flash_attn" in asked.allowed:  # else on: few posted runs say what a CPU gains or loses without
+            yield from ({"flash_attn": on} for on in asked.allowed["flash_attn"])
         if hp.is_moe:
             yield {"fused_moe": not s.fused_moe}
         n = len(asked.machine.gpus)
