@@ -5,7 +5,8 @@ a tile: 1 for a single token, TILE otherwise. Within a tile the columns lie side
 
     q int8    [k / 4, width, 4]     codes, four along k ("a quad") per column
     d float32 [k / 32, width]       scale of 32 values: largest magnitude / 127, as Q8_0 has it but in float32
-    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q) or float32 d * sum(q)
+    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), plus MAGIC_BITS where
+                                    width > 1 (see ``tile_scale_add``), or float32 d * sum(q)
 
 One quantization serves every product that reads the tensor; only ``s`` differs by format.
 """
@@ -57,6 +58,7 @@ def _interleave(rows, k, width, q):
 @inner
 def _offsets(bias, sub, sums, d, s, k, width):
     """The array s of one weight format (bias < 0: a format with minima) from the sums of 16, int32 [width, k / 16]."""
+    start = MAGIC_BITS if width > 1 else 0
     for c in range(width):
         for b in range(k // sub):
             at = 4 * (c * (k // 16) + b * sub // 16)
@@ -66,7 +68,7 @@ def _offsets(bias, sub, sums, d, s, k, width):
             if bias < 0:
                 put_f32(s, 4 * (b * width + c), np.float32(total * floats(d, width * k // 32)[b * sub // 32 * width + c]))
             else:
-                put_i32(s, 4 * (b * width + c), np.int32(-bias * total))
+                put_i32(s, 4 * (b * width + c), np.int32(start - bias * total))
 
 
 @inner

@@ -8,11 +8,11 @@ import numpy as np
 from numba.extending import overload
 
 from ._cache import inner
-from .abi import arg, fill_f32, get_f32, get_i64, put_f32
+from .abi import arg, get_f32, get_i64, put_f32
 from .cache_rows import row16
 from .formats import get
 from .formats.base import columns, widen
-from .product import finish, gate_up, put, share
+from .product import clear, finish, gate_up, put, share
 from .simd import *
 
 PANEL = 128  # columns of k that are widened at a time
@@ -97,7 +97,7 @@ def _wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
     panel = min(k, PANEL)
     wa = sums + (t1 - t0) * 128 * TILE
     wb = wa + 64 * panel
-    fill_f32(sums, (t1 - t0) * 32 * TILE, np.float32(0))
+    clear(sums, (t1 - t0) * 2 * TILE)
     for k0 in range(0, k, panel):
         n = min(panel, k - k0)
         for i in range(2):
@@ -105,7 +105,8 @@ def _wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
             _expand(q, at, stride, k0, n, r, m, wa if i == 0 else wb)
         for t in range(t0, t1):
             _many_columns(n, wa, wb, arg(record, 6) + (t * k + k0) * TILE * 4, sums + (t - t0) * 128 * TILE)
-    finish(record, w2, row, row2, t0, t1, sums)
+            if k0 + n == k:
+                finish(record, w2, row, row2, t, sums + (t - t0) * 128 * TILE)
 
 
 def dense_product(q, b, record, chunk, chunks, thread):

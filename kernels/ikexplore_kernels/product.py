@@ -2,21 +2,30 @@
 
 Sixteen rows are worked on together: a vector holds four consecutive weights ("a quad") of each of 16 rows, a quad of
 activations, broadcast, multiplies a whole vector, and no horizontal sum is ever needed. ``unpack`` of the format
-delivers such vectors from whatever the layout in memory is. Three ways, by the number of columns: one column; few tiles,
-weights unpacked anew for each; many tiles, by way of expanded weights in scratch.
+delivers such vectors from whatever the layout in memory is. One column is multiplied with them as they come; tiles of
+columns by way of expanded weights in scratch, two groups of 16 rows and a panel of columns at a time.
 """
 
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, fill_f32, get_f32, get_i32, get_i64, put_f32
+from .abi import arg, get_f32, get_i32, get_i64, put_f32
 from .formats.base import block_bytes16, halves, has_min, unpack
 from .mathv import vsilu
 from .simd import *
 
-AHEAD = 8192  # how far one column asks for memory before it needs it; more than the hardware does by itself
-FEW = 6  # up to so many tiles, unpacking for each beats going through expanded weights
-PANEL = 512  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
+PANEL, SHORT = 512, 128  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
+
+
+@inner
+def ask_ahead(q, w, base, stride, b, groups):
+    """Ask for as much of the 16 rows ``groups`` groups further on as one block of these takes.
+
+    A group reads 16 rows (or 2 or 4 interleaved groups) side by side, more streams than the hardware foresees well; the
+    next group's bytes are simply the next ones in memory.
+    """
+    for i in range(0, block_bytes16(q), 64):
+        prefetch_far(w, base + groups * 16 * stride + b * block_bytes16(q) + i)
 
 
 @inner
@@ -25,8 +34,7 @@ def one_column(q, w, base, stride, k, x, d, s):
     acc = splat_f32x16(np.float32(0))
     for b in range(k // 32):
         s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
-        for i in range(0, block_bytes16(q), 64):
-            prefetch(w, base + b * block_bytes16(q) + i + AHEAD)
+        ask_ahead(q, w, base, stride, b, 1)
         first = second = splat_i32x16(np.int32(0))
         if not has_min(q):
             first = splat_i32x16(get_i32(s, 8 * b if halves(q) else 4 * b))
@@ -55,67 +63,42 @@ def one_column(q, w, base, stride, k, x, d, s):
 
 
 @inner
-def few_columns(q, w, base, stride, k, x, d, s):
-    """16 rows at w + base times one tile of columns, weights unpacked in registers: a tile."""
-    f = tile(splat_f32x16(np.float32(0)))
-    step = 4 * TILE
-    for b in range(k // 32):
-        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
-        o = x + b * 8 * step
-        dx = d + b * step
-        sx = s + (2 * b if halves(q) else b) * step
-        i = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(f, sx)
-        i = tile_dpbusd(i, v[0], o)
-        i = tile_dpbusd(i, v[1], o + step)
-        i = tile_dpbusd(i, v[2], o + 2 * step)
-        i = tile_dpbusd(i, v[3], o + 3 * step)
-        if halves(q):
-            f = tile_scale_add(f, i, s0, dx)
-            i = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(f, sx + step)
-        i = tile_dpbusd(i, v[4], o + 4 * step)
-        i = tile_dpbusd(i, v[5], o + 5 * step)
-        i = tile_dpbusd(i, v[6], o + 6 * step)
-        i = tile_dpbusd(i, v[7], o + 7 * step)
-        f = tile_scale_add(f, i, s1, dx)
-        if has_min(q):
-            f = tile_fms(f, m0, sx)
-            if halves(q):
-                f = tile_fms(f, m1, sx + step)
-    return f
-
-
-@inner
 def expand(q, w, base, stride, b0, b1, codes, scales, mins):
     """Blocks b0..b1 of 16 rows, unpacked: codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
     for b in range(b0, b1):
         s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+        ask_ahead(q, w, base, stride, b, 2)
         at = (b - b0) * (128 if halves(q) else 64)
-        store_f32x16(scales, at, s0)
+        store_f32x16(scales, at, trimmed(s0))
         if has_min(q):
             store_f32x16(mins, at, m0)
         if halves(q):
-            store_f32x16(scales, at + 64, s1)
+            store_f32x16(scales, at + 64, trimmed(s1))
             if has_min(q):
                 store_f32x16(mins, at + 64, m1)
         store_tuple(v, codes + (b - b0) * 512)
 
 
 @inner
-def many_columns(q, n, part, other, x, d, s, sums):
-    """Two expanded groups of 16 rows (part, other: codes, scales, mins) times n columns of k of one tile, added to sums."""
+def many_columns(q, n, part, other, x, d, s, sums, ahead):
+    """Two expanded groups of 16 rows (part, other: codes, scales, mins) times n columns of k of one tile, added to sums.
+
+    Activations ``ahead`` bytes further on, which the next call reads, are asked for.
+    """
     fa, fb = load_tile(sums), load_tile(sums + 64 * TILE)
     step = 4 * TILE
     sub = 16 if halves(q) else 32
     for b in range(n // sub):
         sx = s + b * step
-        ia = tile(splat_i32x16(np.int32(0))) if has_min(q) else tile_i32(fa, sx)
-        ib = ia
+        i = tile(splat_i32x16(np.int32(MAGIC_BITS))) if has_min(q) else tile_i32(fa, sx)
+        pair = (i, i)
         for j in range(b * sub // 4, (b + 1) * sub // 4):
-            ia = tile_dpbusd(ia, load_u8x64(part[0], j * 64), x + j * step)
-            ib = tile_dpbusd(ib, load_u8x64(other[0], j * 64), x + j * step)
+            pair = tiles_dpbusd(pair, load_u8x64(part[0], j * 64), load_u8x64(other[0], j * 64), x + j * step)
+        for j in range(b * sub * TILE, (b + 1) * sub * TILE, 64):
+            prefetch(x, ahead + j)
         dx = d + b * sub // 32 * step
-        fa = tile_scale_add(fa, ia, load_f32x16(part[1], b * 64), dx)
-        fb = tile_scale_add(fb, ib, load_f32x16(other[1], b * 64), dx)
+        fa = tile_scale_add(fa, pair[0], load_f32x16(part[1], b * 64), dx)
+        fb = tile_scale_add(fb, pair[1], load_f32x16(other[1], b * 64), dx)
         if has_min(q):
             fa = tile_fms(fa, load_f32x16(part[2], b * 64), sx)
             fb = tile_fms(fb, load_f32x16(other[2], b * 64), sx)
@@ -137,6 +120,15 @@ def put(spill, columns, count, row, lanes):
 
 
 @inner
+def ask_to_write(record, t, row, row2):
+    """Ask for the lines that ``finish`` will write for tile t."""
+    for c in range(TILE):
+        to = get_i64(arg(record, 10), (t * TILE + c) * 8)
+        prefetch_write(to, 4 * row)
+        prefetch_write(to, 4 * row2)
+
+
+@inner
 def gate_up(spill, gate, count):
     """At spill: up * silu(gate), for ``count`` columns."""
     for c in range(count):
@@ -153,25 +145,16 @@ def one_group(q, w, w2, base, stride, k, x, d, s, spill):
 
 
 @inner
-def few_group(q, w, w2, base, stride, k, x, d, s, spill):
-    """One tile of columns, 16 rows, with w2 fused in as the gate when there is one."""
-    for i in range(2 if w2 != 0 else 1):
-        store_tuple(few_columns(q, w if i == 0 else w2, base, stride, k, x, d, s), spill + i * 64 * TILE)
-    if w2 != 0:
-        gate_up(spill, spill + 64 * TILE, TILE)
-
-
-@inner
 def wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
     """16 rows of w from ``row`` on and 16 more (from row2 on, or of the gate w2) times tiles t0..t1."""
     stride, k = arg(record, 1), arg(record, 2)
     sub = 16 if halves(q) else 32
-    panel = min(k, PANEL)
+    panel = min(k, PANEL if t1 - t0 > 2 else SHORT)  # few tiles: memory is waited for, which wants short turns
     codes = sums + (t1 - t0) * 128 * TILE
     part = (codes, codes + 16 * panel, codes + 16 * panel + 64 * (panel // sub))
     size = 16 * panel + 128 * (panel // sub)
     other = (part[0] + size, part[1] + size, part[2] + size)
-    fill_f32(sums, (t1 - t0) * 32 * TILE, np.float32(0))
+    clear(sums, (t1 - t0) * 2 * TILE)
     for k0 in range(0, k, panel):
         n = min(panel, k - k0)
         for i in range(2):
@@ -180,21 +163,29 @@ def wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
         for t in range(t0, t1):
             x, d = arg(record, 6) + (t * k + k0) * TILE, arg(record, 7) + (t * k + k0) // 32 * TILE * 4
             s = arg(record, 8) + (t * k + k0) // sub * TILE * 4
-            many_columns(q, n, part, other, x, d, s, sums + (t - t0) * 128 * TILE)
-    finish(record, w2, row, row2, t0, t1, sums)
+            if k0 + n == k:
+                ask_to_write(record, t, row, row2)
+            many_columns(q, n, part, other, x, d, s, sums + (t - t0) * 128 * TILE, k * TILE)
+            if k0 + n == k:
+                finish(record, w2, row, row2, t, sums + (t - t0) * 128 * TILE)
 
 
 @inner
-def finish(record, w2, row, row2, t0, t1, sums):
-    """The sums of two groups of rows to where they belong, gated when there is a gate."""
-    m = arg(record, 3)
-    for t in range(t0, t1):
-        spill, columns = sums + (t - t0) * 128 * TILE, arg(record, 10) + t * TILE * 8
-        if w2 != 0:
-            gate_up(spill, spill + 64 * TILE, TILE)
-        for i in range(1 if w2 != 0 else 2):
-            r = row if i == 0 else row2
-            put(spill + i * 64 * TILE, columns, TILE, r, min(16, m - r))
+def clear(address, n):
+    """n f32x16 of zeros."""
+    for i in range(n):
+        store_f32x16(address, 64 * i, splat_f32x16(np.float32(0)))
+
+
+@inner
+def finish(record, w2, row, row2, t, spill):
+    """The sums of two groups of rows for tile t to where they belong, gated when there is a gate."""
+    m, columns = arg(record, 3), arg(record, 10) + t * TILE * 8
+    if w2 != 0:
+        gate_up(spill, spill + 64 * TILE, TILE)
+    else:
+        put(spill + 64 * TILE, columns, TILE, row2, min(16, m - row2))
+    put(spill, columns, TILE, row, min(16, m - row))
 
 
 @inner
@@ -232,7 +223,7 @@ def product(q, b, record, chunk, chunks, thread):
     lanes = min(16, m)
     if t0 == t1:
         return
-    if width > 1 and t1 - t0 > FEW:
+    if width > 1:
         for g in range(g0, g1, 1 if w2 != 0 else 2):
             row = start_row(g, m)
             wide_groups(q, record, w, w2, row, row if w2 != 0 else start_row(min(g + 1, g1 - 1), m), t0, t1, spill)
@@ -240,13 +231,9 @@ def product(q, b, record, chunk, chunks, thread):
     for g in range(g0, g1):
         row = start_row(g, m)
         for t in range(t0, t1):
-            x, d = arg(record, 6) + t * k * width, arg(record, 7) + t * (k // 32) * width * 4
-            s = arg(record, 8) + t * (k // sub) * width * 4
-            if width == 1:
-                one_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
-            else:
-                few_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
-            put(spill, arg(record, 10) + t * width * 8, width, row, lanes)
+            x, d, s = arg(record, 6) + t * k, arg(record, 7) + t * (k // 32) * 4, arg(record, 8) + t * (k // sub) * 4
+            one_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
+            put(spill, arg(record, 10) + t * 8, 1, row, lanes)
 
 
 def scratch_bytes(k: int, sub: int, tiles: int) -> int:

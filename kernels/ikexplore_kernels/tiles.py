@@ -14,6 +14,10 @@ from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16
 #: columns of a register tile, with two groups of 16 rows
 TILE = 6 if REGS == 32 else 2
 
+#: 1.5 * 2**23 and its bits as an int32: a float32 whose unit in the last place is 1
+MAGIC = 12582912.0
+MAGIC_BITS = 0x4B400000
+
 
 def _each(b, t):
     return [b.extract_value(t, i) for i in range(t.type.count)]
@@ -26,13 +30,15 @@ def _pack(b, like, items):
     return out
 
 
-def _columns(b, count, address, vec, step=4):
-    """Broadcast of the 4 bytes at address + step c, for each column c."""
-    out = []
+def _columns_one_by_one(b, count, address, vec, step=4):
+    """Broadcast of the 4 bytes at address + step c, for each column c, loaded when it is asked for."""
     for c in range(count):
         at = b.add(address, ir.Constant(address.type, step * c))
-        out.append(_splat(b, vec, b.load(b.inttoptr(at, vec.ir.element.as_pointer()), align=4)))
-    return out
+        yield _splat(b, vec, b.load(b.inttoptr(at, vec.ir.element.as_pointer()), align=4))
+
+
+def _columns(b, count, address, vec, step=4):
+    return list(_columns_one_by_one(b, count, address, vec, step))
 
 
 @intrinsic
@@ -66,14 +72,42 @@ def tile_dpbusd(typingctx, acc, u, x):
 
 
 @intrinsic
+def tiles_dpbusd(typingctx, acc, u, w, x):
+    """A pair of tiles: acc[0] gets ``tile_dpbusd`` of u, acc[1] of w. Column by column, so that few registers are in use."""
+    def codegen(context, b, sig, args):
+        pair = [_each(b, t) for t in _each(b, args[0])]
+        for c, quad in enumerate(_columns_one_by_one(b, len(pair[0]), args[3], i32x16)):
+            for t, v in zip(pair, args[1:3]):
+                t[c] = _emit_dp(b, t[c], v, b.bitcast(quad, i8x64.ir), False)
+        one = args[0].type.element
+        return _pack(b, args[0].type, [_pack(b, one, t) for t in pair])
+    return acc(acc, u, w, types.int64), codegen
+
+
+@intrinsic
 def tile_scale_add(typingctx, facc, iacc, scale, d):
-    """facc[c] += float(iacc[c]) * scale * d[c]: the end of a block."""
+    """facc[c] += number * scale * d[c], the end of a block; iacc[c] holds MAGIC_BITS + number.
+
+    With its bits read as a float32 that is MAGIC + number, exactly, so that one fma with -MAGIC * scale, which is exact
+    too when the scale's mantissa ends in two zeros (``trimmed``), gives number * scale: conversion and product in one.
+    """
     def codegen(context, b, sig, args):
         items = []
-        for f, a, x in zip(_each(b, args[0]), _each(b, args[1]), _columns(b, facc.count, args[3], f32x16)):
-            items.append(_emit_fma(b, b.sitofp(a, f32x16.ir), b.fmul(args[2], x), f))
+        away = b.fmul(args[2], ir.Constant(f32x16.ir, [-MAGIC] * 16))
+        for f, a, x in zip(_each(b, args[0]), _each(b, args[1]), _columns_one_by_one(b, facc.count, args[3], f32x16)):
+            scaled = _emit_fma(b, b.bitcast(a, f32x16.ir), args[2], away)
+            items.append(_emit_fma(b, scaled, x, f))
         return _pack(b, args[0].type, items)
     return facc(facc, iacc, scale, types.int64), codegen
+
+
+@intrinsic
+def trimmed(typingctx, scale):
+    """A scale rounded to a mantissa of 22 bits (relative error 2**-22), as ``tile_scale_add`` wants it."""
+    def codegen(context, b, sig, args):
+        bits = b.bitcast(args[0], i32x16.ir)
+        return b.bitcast(b.and_(bits, ir.Constant(i32x16.ir, [-4] * 16)), f32x16.ir)
+    return scale(scale), codegen
 
 
 @intrinsic

@@ -281,15 +281,22 @@ def load_f16(typingctx, arr, i):
     return types.float32(arr, types.intp), codegen
 
 
-@intrinsic
-def prefetch(typingctx, arr, i):
-    """Ask for the cache line of &arr[i] ahead of its use."""
-    def codegen(context, b, sig, args):
-        p = _address(context, b, sig.args[0], args[0], args[1], ir.IntType(8))
-        i32 = ir.IntType(32)
-        _call(b, "llvm.prefetch.p0", ir.VoidType(), [p, i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-    return types.void(arr, types.intp), codegen
+def _make_prefetch(locality, doc, write=0):
+    @intrinsic
+    def ask(typingctx, arr, i):
+        def codegen(context, b, sig, args):
+            p = _address(context, b, sig.args[0], args[0], args[1], ir.IntType(8))
+            i32 = ir.IntType(32)
+            _call(b, "llvm.prefetch.p0", ir.VoidType(), [p, i32(write), i32(locality), i32(1)])
+            return context.get_dummy_value()
+        return types.void(arr, types.intp), codegen
+    ask.__doc__ = doc
+    return ask
+
+
+prefetch = _make_prefetch(3, "Ask for the cache line of &arr[i] ahead of its use.")
+prefetch_far = _make_prefetch(2, "The same, well ahead: into the second-level cache.")
+prefetch_write = _make_prefetch(3, "Ask for the cache line of &arr[i] to write to it.", write=1)
 
 
 # ------------------------------------------------------------------ arithmetic

@@ -134,7 +134,7 @@ def main():
             sys.exit("--clock cpu: waiting threads use CPU time as well; give --threads 1")
         sweep_module.time = SimpleNamespace(perf_counter=time.process_time)
     names = [f"{who} {x}" for who in (("ours", "theirs") if o.against else ("ours",)) for x in o.layouts]
-    print(f"tokens/s, {o.threads} threads, {o.clock} clock, best of {o.rounds}; columns: {', '.join(names)}, = ours over theirs")
+    print(f"tokens/s, {o.threads} threads, {o.clock} clock, best of {o.rounds}; columns: {', '.join(names)}, = ratio")
     print(f"{'model':6}{'type':9} | " + " | ".join(f"{w} at n_kv {n}" for n in o.n_kv for w in ("PP", "TG")))
     for model in o.models:
         for kind in o.types or TYPES:
