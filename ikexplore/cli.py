@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     quantize.add_argument("--repack-pattern", metavar="REGEXES", help="only tensors whose name one of these finds")
     quantize.add_argument("--dry-run", action="store_true", help="print types and sizes, write nothing")
 
+    warm = add("warm", _warm, "compile kernels now, so that later runs start at once")
+    warm.add_argument("types", nargs="*", metavar="TYPE", help="quant types, as in q4_k or iq4_ks (default: the usual ones)")
+
     detect = add("detect", _detect, "print what this machine is")
     detect.add_argument("--save", metavar="RIG", help="write it as a rig file")
     detect.add_argument("--measure", nargs="?", const="", metavar="MODEL",
@@ -413,6 +416,21 @@ class _Bar:
 
 def _count(chunks: Any) -> int:
     return chunks if isinstance(chunks, int) else len(chunks)
+
+
+def _warm(options: argparse.Namespace) -> int:
+    """A line for each kernel as its turn comes; Ctrl-C keeps what is compiled."""
+    from .run.warm import warm
+
+    _no_flags(options)
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["text"]:
+            print(f"{event['done'] + 1}/{event['total']} {event['text']}", flush=True)
+
+    ready = warm(options.types, tell)
+    print(f"{ready} kernels of quant types are ready")
+    return DONE
 
 
 def _detect(options: argparse.Namespace) -> int:

@@ -8,13 +8,13 @@ columns by way of expanded weights in scratch, two groups of 16 rows and a panel
 
 import numpy as np
 
-from ._cache import inner
+from ._cache import inner, jit
 from .abi import arg, get_f32, get_i32, get_i64, put_f32
-from .formats.base import block_bytes16, halves, has_min, unpack
+from .formats.base import block_bytes16, by_eight, halves, has_min, unpack
 from .mathv import vsilu
 from .simd import *
 
-PANEL, SHORT = 512, 128  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
+PANEL, SHORT = 512, 256  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
 
 
 @inner
@@ -28,55 +28,108 @@ def ask_ahead(q, w, base, stride, b, groups):
         prefetch_far(w, base + groups * 16 * stride + b * block_bytes16(q) + i)
 
 
-@inner
-def one_column(q, w, base, stride, k, x, d, s):
-    """16 rows at w + base times one column: f32x16."""
-    acc = splat_f32x16(np.float32(0))
-    for b in range(k // 32):
-        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
-        ask_ahead(q, w, base, stride, b, 1)
-        first = second = splat_i32x16(np.int32(0))
-        if not has_min(q):
-            first = splat_i32x16(get_i32(s, 8 * b if halves(q) else 4 * b))
-            if halves(q):
-                second = splat_i32x16(get_i32(s, 8 * b + 4))
-        o = b * 32
-        first = dpbusd(first, v[0], bcast4(x, o))
-        second = dpbusd(second, v[4], bcast4(x, o + 16))
-        first = dpbusd(first, v[1], bcast4(x, o + 4))
-        second = dpbusd(second, v[5], bcast4(x, o + 20))
-        first = dpbusd(first, v[2], bcast4(x, o + 8))
-        second = dpbusd(second, v[6], bcast4(x, o + 24))
-        first = dpbusd(first, v[3], bcast4(x, o + 12))
-        second = dpbusd(second, v[7], bcast4(x, o + 28))
-        dx = get_f32(d, 4 * b)
+part_of = jit(cache=False, forceinline=True)
+
+
+@part_of
+def one_block(q, w, base, stride, b, x, d, s, acc):
+    """acc + block b of 16 rows at w + base times the same block of one column: f32x16."""
+    s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
+    ask_ahead(q, w, base, stride, b, 1)
+    first = second = splat_i32x16(np.int32(0))
+    if not has_min(q):
+        first = splat_i32x16(get_i32(s, 8 * b if halves(q) else 4 * b))
         if halves(q):
-            acc = fma(to_f32x16(first), s0 * dx, acc)
-            acc = fma(to_f32x16(second), s1 * dx, acc)
-            if has_min(q):
-                acc = acc - m0 * get_f32(s, 8 * b) - m1 * get_f32(s, 8 * b + 4)
-        else:
-            acc = fma(to_f32x16(first + second), s0 * dx, acc)
-            if has_min(q):
-                acc = acc - m0 * get_f32(s, 4 * b)
+            second = splat_i32x16(get_i32(s, 8 * b + 4))
+    o = b * 32
+    first = dpbusd(first, v[0], bcast4(x, o))
+    second = dpbusd(second, v[4], bcast4(x, o + 16))
+    first = dpbusd(first, v[1], bcast4(x, o + 4))
+    second = dpbusd(second, v[5], bcast4(x, o + 20))
+    first = dpbusd(first, v[2], bcast4(x, o + 8))
+    second = dpbusd(second, v[6], bcast4(x, o + 24))
+    first = dpbusd(first, v[3], bcast4(x, o + 12))
+    second = dpbusd(second, v[7], bcast4(x, o + 28))
+    dx = get_f32(d, 4 * b)
+    if halves(q):
+        acc = fma(to_f32x16(first), s0 * dx, acc)
+        acc = fma(to_f32x16(second), s1 * dx, acc)
+        if has_min(q):
+            acc = acc - m0 * get_f32(s, 8 * b) - m1 * get_f32(s, 8 * b + 4)
+    else:
+        acc = fma(to_f32x16(first + second), s0 * dx, acc)
+        if has_min(q):
+            acc = acc - m0 * get_f32(s, 4 * b)
     return acc
 
 
+@part_of
+def two_blocks(q, w, base, stride, b, x, d, s, acc):
+    return one_block(q, w, base, stride, b + 1, x, d, s, one_block(q, w, base, stride, b, x, d, s, acc))
+
+
+@part_of
+def four_blocks(q, w, base, stride, b, x, d, s, acc):
+    return two_blocks(q, w, base, stride, b + 2, x, d, s, two_blocks(q, w, base, stride, b, x, d, s, acc))
+
+
 @inner
-def expand(q, w, base, stride, b0, b1, codes, scales, mins):
-    """Blocks b0..b1 of 16 rows, unpacked: codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
-    for b in range(b0, b1):
-        s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
-        ask_ahead(q, w, base, stride, b, 2)
-        at = (b - b0) * (128 if halves(q) else 64)
-        store_f32x16(scales, at, trimmed(s0))
+def one_column(q, w, base, stride, k, x, d, s):
+    """16 rows at w + base times one column: f32x16.
+
+    With eight blocks written out, the compiler loads and widens once what they have in common: headers, words of codes.
+    """
+    acc = splat_f32x16(np.float32(0))
+    if by_eight(q):
+        for b in range(0, k // 32, 8):
+            acc = four_blocks(q, w, base, stride, b, x, d, s, acc)
+            acc = four_blocks(q, w, base, stride, b + 4, x, d, s, acc)
+    else:
+        for b in range(k // 32):
+            acc = one_block(q, w, base, stride, b, x, d, s, acc)
+    return acc
+
+
+@part_of
+def put_block(q, unpacked, i, codes, scales, mins):
+    """What ``unpack`` gave to place i of codes uint8 [k / 4, 16, 4], scales and mins float32 [k / sub, 16]."""
+    s0, s1, m0, m1, v = unpacked
+    at = i * (128 if halves(q) else 64)
+    store_f32x16(scales, at, trimmed(s0))
+    if has_min(q):
+        store_f32x16(mins, at, m0)
+    if halves(q):
+        store_f32x16(scales, at + 64, trimmed(s1))
         if has_min(q):
-            store_f32x16(mins, at, m0)
-        if halves(q):
-            store_f32x16(scales, at + 64, trimmed(s1))
-            if has_min(q):
-                store_f32x16(mins, at + 64, m1)
-        store_tuple(v, codes + (b - b0) * 512)
+            store_f32x16(mins, at + 64, m1)
+    store_tuple(v, codes + i * 512)
+
+
+@part_of
+def expand_two(q, w, base, stride, b, i, codes, scales, mins):
+    """Two blocks; both are unpacked before anything is stored, as a store ends what the compiler knows of memory."""
+    first, second = unpack(q, w, base, stride, b), unpack(q, w, base, stride, b + 1)
+    ask_ahead(q, w, base, stride, b, 2)
+    ask_ahead(q, w, base, stride, b + 1, 2)
+    put_block(q, first, i, codes, scales, mins)
+    put_block(q, second, i + 1, codes, scales, mins)
+
+
+@inner
+def expand(q, w, base, stride, b0, n, codes, scales, mins):
+    """n blocks of 16 rows from b0 (a multiple of 8) on, unpacked: codes, scales and mins as in ``put_block``."""
+    if by_eight(q):
+        for i in range(0, n, 8):
+            b = (b0 & -8) + i  # says to the compiler that it is one
+            expand_two(q, w, base, stride, b, i, codes, scales, mins)
+            expand_two(q, w, base, stride, b + 2, i + 2, codes, scales, mins)
+            expand_two(q, w, base, stride, b + 4, i + 4, codes, scales, mins)
+            expand_two(q, w, base, stride, b + 6, i + 6, codes, scales, mins)
+    else:
+        for i in range(n):
+            unpacked = unpack(q, w, base, stride, b0 + i)
+            ask_ahead(q, w, base, stride, b0 + i, 2)
+            put_block(q, unpacked, i, codes, scales, mins)
 
 
 @inner
@@ -159,7 +212,7 @@ def wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
         n = min(panel, k - k0)
         for i in range(2):
             at = w + row * stride if i == 0 else (w2 if w2 != 0 else w) + row2 * stride
-            expand(q, at, 0, stride, k0 // 32, (k0 + n) // 32, part[0] + i * size, part[1] + i * size, part[2] + i * size)
+            expand(q, at, 0, stride, k0 // 32, n // 32, part[0] + i * size, part[1] + i * size, part[2] + i * size)
         for t in range(t0, t1):
             x, d = arg(record, 6) + (t * k + k0) * TILE, arg(record, 7) + (t * k + k0) // 32 * TILE * 4
             s = arg(record, 8) + (t * k + k0) // sub * TILE * 4

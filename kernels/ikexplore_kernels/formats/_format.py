@@ -114,7 +114,7 @@ class Format:
         from .base import FormatType
 
         size = 16 * 32 * self.block_bytes // self.block
-        return FormatType(self.name, self.code.bias, self.code.sub, self.code.has_min, self.dense, size)
+        return FormatType(self.name, self.code.bias, self.code.sub, self.code.has_min, self.dense, size, self.block)
 
     # ---------------------------------------------------------------------------------------------- codecs
 

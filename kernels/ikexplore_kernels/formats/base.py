@@ -21,6 +21,7 @@ __all__ = [
     "FormatType",
     "bias",
     "block_bytes16",
+    "by_eight",
     "columns",
     "halves",
     "has_min",
@@ -33,9 +34,10 @@ __all__ = [
 class FormatType(types.Type):
     """The numba type of one format. Its name holds all that kernels depend on, so caches tell formats apart."""
 
-    def __init__(self, format, bias, sub, has_min, dense, size):
+    def __init__(self, format, bias, sub, has_min, dense, size, block):
         self.format, self.bias, self.sub, self.has_min, self.dense, self.size = format, bias, sub, has_min, dense, size
-        super().__init__(name=f"Format({format},bias={bias},sub={sub},min={has_min},dense={dense},bytes={size})")
+        self.block = block
+        super().__init__(name=f"Format({format},bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block})")
 
 
 @register_model(FormatType)
@@ -70,6 +72,7 @@ bias = _constant(lambda q: q.bias, "What unpack added to the codes to make them 
 halves = _constant(lambda q: q.sub == 16, "Has each half of a block of 32 a scale of its own?")
 has_min = _constant(lambda q: q.has_min, "Is a minimum subtracted?")
 is_dense = _constant(lambda q: q.dense, "Does the format hold floats, with no integer codes?")
+by_eight = _constant(lambda q: q.block % 256 == 0, "Are there always eight blocks of 32 columns, with parts in common?")
 block_bytes16 = _constant(lambda q: q.size, "Average bytes of 16 rows x 32 weights.")
 
 
