@@ -82,7 +82,7 @@ class Theirs(Contender):
         command = [o.against, "-m", self.path, "-c", max(o.n_kv) + o.ubatch, "-ub", o.ubatch, "-t", o.threads,
                    "--output-format", "jsonl", *(["-rtr"] if "rtr" in self.name else [])]
         env = os.environ | ({"LD_PRELOAD": o.preload} if o.preload else {})
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=env)
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=env, cwd=tempfile.gettempdir())
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         rows = rows or [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
         if done.returncode or not rows:
