@@ -1,4 +1,7 @@
-"""Measured PP and TG against the tokens in the cache. The static twin of the panel's throughput chart."""
+"""PP and TG against the tokens in the cache, measured and forecast. The static twin of the panel's throughput chart.
+
+Measured: lines with marks. Forecast: a band and a dotted line without marks; the two never look alike.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,28 @@ if TYPE_CHECKING:
 _PANELS = (("s_pp", "Prompt S_PP, t/s"), ("s_tg", "Generation S_TG, t/s"))
 
 
-def throughput(sweeps: Any, labels: Sequence[str] | None = None) -> Figure:
+def throughput(sweeps: Any = (), labels: Sequence[str] | None = None, forecast: Any = None) -> Figure:
     """Prompt and generation rates of one or more sweeps, both from zero; the last sweep is drawn in ink.
 
     ``sweeps``: a Sweep or several, anything with ``.rows`` (dicts with ``n_kv s_pp s_tg``), or lists of such rows.
     ``labels``: a name for each; made from the settings when left out. A standard deviation is drawn where rows have one.
+    ``forecast``: a Forecast, drawn under them as a band (80 % of measurements) and a dotted line; ``sweeps`` may then be empty.
     """
-    runs = _runs(sweeps)
+    runs = [] if forecast is not None and not hasattr(sweeps, "rows") and not len(sweeps) else _runs(sweeps)
     named = list(labels) if labels is not None else _labels(runs)
     if len(named) != len(runs):
         raise ValueError(f"{len(named)} labels for {len(runs)} sweeps: give one for each")
     figure = new(2.75)
-    caption(figure, 2.55, "Throughput", "measured, against N_KV, tokens in the cache")
+    what = "measured" if forecast is None else "marks: measured; band: forecast" if runs else "forecast, not measured"
+    caption(figure, 2.55, "Throughput", f"{what}, against N_KV, tokens in the cache")
     half = (WIDTH - 0.9) / 2
     for i, (key, title) in enumerate(_PANELS):
         left = 0.5 + i * (half + 0.3)
         ax = axes(figure, 0.6, 1.55, left=left, right=WIDTH - left - half + 0.1)
         draw(ax, [points(run, key) for run in runs], named, title)
-        if i == 0 and len(runs) > 1:
+        if forecast is not None:
+            band(ax, forecast, key)
+        if i == 0 and (len(runs) > 1 or forecast is not None):
             figure.legend(*ax.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.045, 0.0), frameon=False,
                           ncols=min(4, len(runs)), fontsize=SMALL, labelcolor=palette.rgba("ink2"))
     return figure
@@ -57,6 +64,19 @@ def draw(ax: Axes, curves: Sequence[Sequence[tuple[float, float, float]]], names
     ax.xaxis.set_major_locator(_ticks())
     ax.grid(axis="y", color=palette.rgba("line"), linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def band(ax: Axes, forecast: Any, key: str) -> None:
+    """The range that should hold 80 % of measurements, and the forecast itself, of ``key`` ("s_pp" or "s_tg")."""
+    rows = forecast.rows
+    x = [row["n_kv"] for row in rows]
+    low, high = ([row[f"{key}_{end}"] for row in rows] for end in ("low", "high"))
+    if len(rows) == 1:  # no line: a bar as wide as a mark
+        ax.bar(x, [high[0] - low[0]], bottom=low, width=max(1.0, 0.02 * (ax.get_xlim()[1] or 1)), color=palette.rgba("band"))
+    ax.fill_between(x, low, high, color=palette.rgba("band"), linewidth=0, zorder=0.6)
+    ax.plot(x, [row[key] for row in rows], color=palette.rgba("ink2"), linestyle=(0, (1, 2)), linewidth=1.5, zorder=0.7,
+            label="forecast, 80 % band")
+    ax.set_ylim(0, None)
 
 
 def _ticks() -> Any:

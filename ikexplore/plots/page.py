@@ -14,6 +14,7 @@ from .curves import points
 from .figure import label, mib, picture_of
 from .lanes import note as lanes_note
 from .picture import MIB, Device, Grid, Lanes, Picture
+from .stack import FAR, part_fill, seconds_text, stacked
 from .tensormap import heads, note, share_height
 from .words import clean
 
@@ -22,18 +23,21 @@ _PITCH, _LANE, _BAR, _STRIP, _CHART = 13, 28, 32, 44, 170
 _SANS, _MONO = "'Segoe UI','Helvetica Neue',Arial,sans-serif", "Menlo,Consolas,'DejaVu Sans Mono',monospace"
 
 
-def page(plan: Any, sweeps: Sequence[Any] = (), command: str = "") -> str:
-    """Memory, measured rates where there are any, tensors, splits and the command line, as SVG text.
+def page(plan: Any, sweeps: Sequence[Any] = (), command: str = "", forecast: Any = None) -> str:
+    """Memory, rates where there are any, tensors, splits and the command line, as SVG text.
 
-    ``plan``: Plan or Picture; ``sweeps``: as for ``throughput``; the last one is drawn in ink.
+    ``plan``: Plan or Picture; ``sweeps``: as for ``throughput``; the last one is drawn in ink. ``forecast``: a Forecast, a
+    band and a dotted line under them; with it comes where its time goes.
     """
     picture = picture_of(plan)
-    out = _Page()
+    out = _Page(picture.title, _sentence(picture, sweeps, forecast))
     out.text(10, 24, picture.title, 15, weight=600)
     out.y = 48
     _memory(out, picture)
-    if sweeps:
-        _rates(out, sweeps)
+    if sweeps or forecast is not None:
+        _rates(out, sweeps, forecast)
+    if forecast is not None:
+        _time(out, picture, forecast)
     _tensors(out, picture)
     _splits(out, picture, picture.pp)
     for line in textwrap.wrap(clean(command, 4000), 136, break_on_hyphens=False)[:10] or ["no flags: the defaults"]:
@@ -45,7 +49,8 @@ def page(plan: Any, sweeps: Sequence[Any] = (), command: str = "") -> str:
 class _Page:
     """SVG elements, and how far down the page they have come."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str, sentence: str) -> None:
+        self.title, self.sentence = clean(title), clean(sentence, 600)
         self.parts: list[str] = []
         self.y = 0.0
 
@@ -73,9 +78,11 @@ class _Page:
 
     def done(self) -> str:
         height = round(self.y + 14)
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
-                f'font-family={quoteattr(_SANS)} role="img"><rect width="{WIDTH}" height="{height}" '
-                f'fill="{palette.colour("bg")}"/>{"".join(self.parts)}</svg>')
+        size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+        says = f"aria-label={quoteattr(f'{self.title}. {self.sentence}')}"
+        names = f"<title>{escape(self.title)}</title><desc>{escape(self.sentence)}</desc>"
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family={quoteattr(_SANS)} role="img" {says}>{names}'
+                f'<rect width="{WIDTH}" height="{height}" fill="{palette.colour("bg")}"/>{"".join(self.parts)}</svg>')
 
 
 def _hue(device: Device) -> tuple[str, float]:
@@ -116,15 +123,34 @@ def _memory(out: _Page, picture: Picture) -> None:
     out.y += 10
 
 
-def _rates(out: _Page, sweeps: Sequence[Any]) -> None:
-    out.caption("Throughput", "measured, against N_KV, tokens in the cache")
+def _sentence(picture: Picture, sweeps: Sequence[Any], forecast: Any) -> str:
+    """The page for those who do not see it."""
+    parts = [f"{d.name}{', simulated' if d.simulated else ''}: {mib(d.total)} MiB"
+             + (f" of {mib(d.capacity)}" if d.capacity is not None else "") for d in picture.devices]
+    parts.append(f"{len(picture.pp)} splits for prompts, {len(picture.tg)} for generation")
+    if forecast is not None:
+        row = forecast.rows[0]
+        parts.append(f"forecast {row['s_pp']:.3g} and {row['s_tg']:.3g} tokens a second")
+    if sweeps:
+        rates = [points(sweeps[-1], key)[0][1] for key in ("s_pp", "s_tg")]
+        parts.append(f"measured {rates[0]:.3g} and {rates[1]:.3g} tokens a second")
+    return "; ".join(parts) + "."
+
+
+def _rates(out: _Page, sweeps: Sequence[Any], forecast: Any) -> None:
+    what = "measured" if forecast is None else "discs: measured; band: forecast" if sweeps else "forecast, not measured"
+    out.caption("Throughput", f"{what}; against N_KV, tokens in the cache")
     wide = (RIGHT - 50 - 60) / 2
     for i, (key, title) in enumerate((("s_pp", "Prompt S_PP, t/s"), ("s_tg", "Generation S_TG, t/s"))):
         left, top, bottom = 50 + i * (wide + 60), out.y + 22, out.y + _CHART - 24
         curves = [points(run, key) for run in sweeps]
-        step = _step(max((p[1] for c in curves for p in c), default=1) or 1)
+        rows = forecast.rows if forecast is not None else []
+        measured = max((p[1] for c in curves for p in c), default=0.0)
+        far = bool(rows) and 0 < measured < min(r[f"{key}_low"] for r in rows) / FAR
+        drawn = [] if far else rows
+        step = _step(max([measured, *(r[f"{key}_high"] for r in drawn)]) or 1)
         high = step * 4
-        reach = max((p[0] for c in curves for p in c), default=1) or 1
+        reach = max([*(p[0] for c in curves for p in c), *(r["n_kv"] for r in drawn)], default=1) or 1
         out.text(left - 40, out.y + 8, title, 11)
         for k in range(5):
             y = bottom - (bottom - top) * k / 4
@@ -132,6 +158,11 @@ def _rates(out: _Page, sweeps: Sequence[Any]) -> None:
             out.text(left - 6, y + 4, f"{step * k:g}", 11, "ink2", anchor="end")
         for n in (0, reach):
             out.text(left + wide * n / reach, bottom + 16, f"{n:g}", 11, "ink2", anchor="middle" if not n else "end")
+        if far:
+            out.text(left + wide, top + 2, f"forecast ≈ {rows[0][key]:.3g}, above this chart", 11, "ink2", anchor="end")
+        if drawn:
+            _band(out, [(left + wide * r["n_kv"] / reach, *(bottom - (bottom - top) * r[f"{key}{end}"] / high
+                                                            for end in ("_low", "", "_high"))) for r in drawn])
         for number, curve in enumerate(curves):
             last = number == len(curves) - 1
             xy = [(left + wide * n / reach, bottom - (bottom - top) * v / high) for n, v, _ in curve]
@@ -141,6 +172,37 @@ def _rates(out: _Page, sweeps: Sequence[Any]) -> None:
             if last:
                 out.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{ink}"/>' for x, y in xy]
     out.y += _CHART + 6
+
+
+def _band(out: _Page, rows: list[tuple[float, ...]]) -> None:
+    """``rows`` of (x, y of the low end, of the forecast, of the high end)."""
+    if len(rows) == 1:
+        rows = [(rows[0][0] - 4, *rows[0][1:]), (rows[0][0] + 4, *rows[0][1:])]
+    there, back = ("L".join(f"{r[0]:.1f} {r[k]:.1f}" for r in (rows, rows[::-1])[k == 1]) for k in (3, 1))
+    out.path(f"M{there}L{back}Z", fill=palette.colour("band"))
+    out.path("M" + "L".join(f"{r[0]:.1f} {r[2]:.1f}" for r in rows), fill="none", stroke=palette.colour("ink2"),
+             stroke_width="1.5", stroke_dasharray="1 3")
+
+
+def _time(out: _Page, picture: Picture, forecast: Any) -> None:
+    """Where the forecast time goes: a stacked bar of a micro-batch and one of a token."""
+    out.caption("Time", "forecast, by device and cause; strongest: experts, weights, attention, the rest; grey: PCIe")
+    found = forecast.where(0)
+    for kind, title in (("pp", f"{forecast.rows[0]['pp']} tokens"), ("tg", "a token")):
+        parts = stacked(found[kind], [d.name for d in picture.devices])
+        total = sum(part[2] for part in parts) or 1.0
+        out.text(LEFT - 12, out.y + 11, title, 12, anchor="end")
+        at = float(LEFT)
+        for device, cause, seconds in parts:
+            fill, strength = part_fill(device, cause, picture.devices)
+            wide = (RIGHT - LEFT - 110) * seconds / total
+            out.rect(at, out.y, wide - (1 if wide > 3 else 0), 13, palette.colour(fill), strength)
+            at += wide
+        out.text(RIGHT, out.y + 11, f"≈ {seconds_text(total)}", 12, anchor="end")
+        most = sorted((p for p in parts if p[0]), key=lambda p: -p[2])[:5]
+        out.text(LEFT, out.y + 27, " · ".join(f"{d} {c} {100 * s / total:.0f} %" for d, c, s in most), 11, "ink2")
+        out.y += 40
+    out.y += 6
 
 
 def _step(most: float) -> float:

@@ -128,13 +128,35 @@ def _devices(log: dict[str, Any], machine: Machine, grid: Grid, at: list[int]) -
     return tuple(out)
 
 
+class Forecast:
+    """Rates that -rtr moves: prompts down, generation up."""
+
+    def __init__(self, plan: Any) -> None:
+        self.plan, rtr = plan, plan.settings.rtr
+        self.rows = []
+        for i in range(5):
+            pp, tg = (170.0 if rtr else 287.0) - 12 * i, (17.1 if rtr else 15.7) - 0.7 * i
+            row = {"pp": 4096, "tg": 1024, "n_kv": 4096 * i, "t_pp": 4096 / pp, "t_tg": 1024 / tg, "s_pp": pp, "s_tg": tg}
+            ends = {f"s_{k}_{end}": row[f"s_{k}"] * f for k in ("pp", "tg") for end, f in (("low", 0.8), ("high", 1.25))}
+            self.rows.append(row | ends)
+
+    def where(self, n_kv: int = 0) -> dict[str, dict[str, float]]:
+        copies = 0.0 if self.plan.settings.rtr else 6.0
+        return {"pp": {"PCIe: weights": copies, "CPU: experts": 8.0, "CUDA0: attention": 2.0},
+                "tg": {"CPU: experts": 0.05, "CUDA1: weights": 0.01}}
+
+    def to_markdown(self) -> str:
+        return "\n".join(f"| {row['n_kv']} | {row['s_pp']:.1f} | {row['s_tg']:.1f} |" for row in self.rows)
+
+
 @dataclass
 class FakeEngine:
     """Serves ``picture`` for every plan and makes up rows; ``pace`` seconds per row."""
 
     pace: float = 0.05
     rows: int = 6
-    fail: str = ""  #: plan, sweep or requantized: raise there
+    fail: str = ""  #: plan, forecast, sweep or requantized: raise there
+    slow: float = 0.0  #: seconds that detection takes
     stopped_after: float | None = None
     calls: list[str] = field(default_factory=list)
 
@@ -154,6 +176,19 @@ class FakeEngine:
         if self.fail == "plan":
             raise IkexploreError("this cannot be planned; choose another type")
         return SimpleNamespace(model=model, settings=s, machine=machine, findings=())
+
+    def detect(self) -> Any:
+        self.calls.append("detect")
+        end = time.monotonic() + self.slow
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        return Machine.described(GPUS[:1], cpu={"cores": 2, "threads": 2, "ram_mib": 16000})
+
+    def forecast(self, plan: Any) -> Any:
+        self.calls.append("forecast")
+        if self.fail == "forecast":
+            raise IkexploreError("this cannot be forecast")
+        return Forecast(plan)
 
     def picture(self, plan: Any, grid: Grid) -> Picture:
         return picture(grid, plan.settings, plan.machine)

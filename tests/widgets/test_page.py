@@ -79,7 +79,7 @@ def test_an_earlier_run_stays_beside_the_next_one(opened):
     rows = [row.inner_text() for row in p.page.locator(".runs tbody tr").all()]
     assert len(rows) == 3
     assert any("pinned" in row for row in rows) and any("now" in row and "-no-fmoe" in row for row in rows)
-    p.page.click(".thru .link")
+    p.page.click(".thru .clear")
     p.until(lambda: p.page.locator(".runs tbody tr").count() == 2)
 
 
@@ -106,7 +106,7 @@ def test_every_key_of_a_fast_typist_arrives(opened):
     p.page.keyboard.type(wanted)
     p.until(lambda: p.explorer.settings.overrides == ((wanted.removesuffix("=CPU"), "CPU"),))
     p.pump(0.3)
-    assert p.page.input_value(".rule input") == wanted
+    assert p.page.input_value(".rule textarea") == wanted
     assert p.text(".rule output") == "4"
 
 
@@ -152,7 +152,7 @@ def test_dragging_over_layers_writes_a_rule(opened):
     assert "layers 60–63" in p.text(".assign")
     p.page.click('.assign .to:has-text("CUDA1")')
     p.until(lambda: p.page.locator(".rule").count() == 6)
-    assert p.page.input_value(".rule input") == r"blk\.(60|61|62|63)\.ffn_.*_exps\.=CUDA1"
+    assert p.page.input_value(".rule textarea") == r"blk\.(60|61|62|63)\.ffn_.*_exps\.=CUDA1"
     assert p.until(lambda: p.text(".rule output")) == "12"
 
 
@@ -191,7 +191,8 @@ def test_the_same_axis_zooms_both_diagrams(opened):
 def test_paste_reads_a_command_line_and_names_what_it_does_not_know(opened):
     p = opened()
     p.page.click("button.paste")
-    p.page.fill("textarea", "CUDA_VISIBLE_DEVICES=0 ./bin/llama-sweep-bench -m x.gguf -c 8192 -ub 1024 -rtr --frobnicate 3")
+    line = "CUDA_VISIBLE_DEVICES=0 ./bin/llama-sweep-bench -m x.gguf -c 8192 -ub 1024 -rtr --frobnicate 3"
+    p.page.fill(".foot textarea", line)
     p.page.keyboard.press("Control+Enter")
     p.until(lambda: p.explorer.settings.n_ubatch == 1024)
     p.until(lambda: "--frobnicate" in p.text(".notice"))
@@ -243,6 +244,8 @@ def test_few_and_small_messages_during_a_run(opened):
 def test_toggling_leaves_the_page_as_large_as_it_was(opened):
     p = opened()
     nodes = lambda: p.page.evaluate("document.querySelectorAll('*').length")  # noqa: E731
+    p.until(lambda: p.page.get_attribute(".thru", "data-forecast"))
+    p.pump(0.2)
     before = nodes()
     for _ in range(10):
         for splits in ("149", "183"):

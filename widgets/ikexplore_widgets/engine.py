@@ -9,6 +9,9 @@ from typing import Any
 #: types that the panel offers to re-quantize to, best first; those that the engine does not know are left out
 OFFERED = ("f16", "q8_0", "q6_k", "q4_k", "iq4_xs", "iq4_ks", "q4_0")
 
+#: lengths of context of a forecast's curve
+POINTS = 9
+
 
 class Engine:
     """Everything the panel asks of ``ikexplore``; imports happen when first used."""
@@ -36,6 +39,19 @@ class Engine:
         import ikexplore as ikx
 
         return ikx.plan(model, settings, machine)
+
+    def detect(self) -> Any:
+        """This computer as it is, with its GPUs."""
+        import ikexplore as ikx
+
+        return ikx.Machine.detect()
+
+    def forecast(self, plan: Any) -> Any:
+        """PP and TG at a few lengths of context, evenly spread over those that llama-sweep-bench would print."""
+        n, n_ctx = plan.n_tokens, plan.placement.context.n_ctx
+        every = range(0, max(1, n_ctx - n + 1), n)
+        last = len(every) - 1
+        return plan.forecast(sorted({every[round(i * last / (POINTS - 1))] for i in range(POINTS)}))
 
     def picture(self, plan: Any, grid: Any) -> Any:
         """The plan as columns to draw."""

@@ -1,11 +1,26 @@
 // The frame of the panel. It loads the parts, keeps what they share, and redraws on animation frames only.
 // A part is a module with one default function (host, shared) that returns {update(changed), draw(), dispose()}.
 
-const PARTS = ['header', 'settings', 'headline', 'memory', 'throughput', 'tensors', 'splits', 'findings', 'command'];
+const PARTS = [
+  'header',
+  'facts',
+  'rig',
+  'settings',
+  'headline',
+  'memory',
+  'throughput',
+  'where',
+  'tensors',
+  'splits',
+  'findings',
+  'command',
+];
 const STATE = [
   'about',
   'controls',
   'header',
+  'facts',
+  'rig',
   'headline',
   'memory',
   'tensors',
@@ -41,7 +56,10 @@ function skeleton(h) {
     header: part('head', 'header'),
     settings: part('settings', 'aside', {'aria-label': 'Settings'}),
     headline: part('kpis', 'div'),
+    facts: part('view facts', 'section', {'aria-label': 'Model', hidden: true}),
+    rig: part('view rigview', 'section', {'aria-label': 'Rig', hidden: true}),
     memory: part('memory', 'section', {'aria-label': 'Memory'}),
+    where: part('where', 'div', {hidden: true}),
     throughput: part('thru', 'section', {'aria-label': 'Throughput'}),
     tensors: part('place', 'section', {'aria-label': 'Tensors'}),
     splits: part('splits', 'section', {'aria-label': 'Splits'}),
@@ -53,6 +71,8 @@ function skeleton(h) {
     'div',
     {class: 'work'},
     nodes.headline,
+    nodes.facts,
+    nodes.rig,
     nodes.memory,
     nodes.throughput,
     nodes.tensors,
@@ -87,6 +107,7 @@ async function render({model, el}) {
   const shared = {
     kit,
     root,
+    nodes,
     state,
     say: value => kit.text(say, value),
     post: kit.makePost(model),
@@ -162,6 +183,11 @@ async function render({model, el}) {
       parts[name] = part.default(nodes[name], shared);
     });
   }
+  const file = message => {
+    if (message && message.kind === 'file') kit.saveFile(message).catch(shared.fail);
+  };
+  model.on('msg:custom', file);
+  off.push(() => model.off('msg:custom', file));
   for (const name of STATE) {
     const take = () => {
       state[name] = model.get(name);

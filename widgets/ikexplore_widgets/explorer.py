@@ -9,10 +9,12 @@ from typing import Any
 import anywidget
 import traitlets
 
+from ikexplore.errors import IkexploreError
 from ikexplore.plots import palette
 from ikexplore.settings import Settings
 
-from . import command, findings, header, headline, memory, settings, splits, tensors, throughput
+from . import command, export, facts, findings, forecasts, header, headline, memory, rig, settings, splits, tensors
+from . import throughput as rates
 from .clean import one_line
 from .engine import Engine
 from .models import model_title
@@ -20,7 +22,8 @@ from .panel import Panel
 from .ticker import Ticker
 
 _HERE = Path(__file__).resolve().parent
-_PARTS = ("kit", "header", "settings", "headline", "memory", "throughput", "tensors", "splits", "findings", "command")
+_PARTS = ("kit", "header", "facts", "rig", "settings", "headline", "memory", "throughput", "where", "tensors", "splits",
+          "findings", "command")
 
 
 @cache
@@ -43,6 +46,8 @@ class Explorer(anywidget.AnyWidget):
     about = traitlets.Dict().tag(sync=True)
     controls = traitlets.Dict().tag(sync=True)
     header = traitlets.Dict().tag(sync=True)
+    facts = traitlets.Dict().tag(sync=True)
+    rig = traitlets.Dict().tag(sync=True)
     headline = traitlets.Dict().tag(sync=True)
     memory = traitlets.Dict().tag(sync=True)
     tensors = traitlets.Dict().tag(sync=True)
@@ -61,6 +66,8 @@ class Explorer(anywidget.AnyWidget):
         self._ticker = Ticker(self._step)
         panel.changed = self._ticker.poke
         self.on_msg(self._message)
+        if forecasts.wanted(panel):
+            self._ticker.poke()
 
     # ---------- state of the page
 
@@ -82,11 +89,12 @@ class Explorer(anywidget.AnyWidget):
             return {
                 **{name: drawn[name] for name in ("about", "memory", "tensors", "splits")}, "pinned": drawn.get("pinned"),
                 "controls": settings.state(panel), "header": header.state(panel), "headline": headline.state(panel),
-                "throughput": throughput.state(panel), "findings": findings.state(panel), "command": command.state(panel),
+                "facts": facts.state(panel), "rig": rig.state(panel),
+                "throughput": rates.state(panel), "findings": findings.state(panel), "command": command.state(panel),
             }
 
     def _step(self) -> None:
-        """Bring the page up to date in one message."""
+        """Bring the page up to date in one message; a forecast that this leaves to be made goes with the next one."""
         try:
             self._panel.replan()
             state = self._state()
@@ -97,6 +105,8 @@ class Explorer(anywidget.AnyWidget):
             for name, value in state.items():
                 if getattr(self, name) is not value and getattr(self, name) != value:
                     setattr(self, name, value)
+        if self._panel.reforecast():  # in the pause between two messages
+            self._ticker.poke()
 
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """A message of the page. It may come on any thread; nothing long happens here."""
@@ -108,10 +118,14 @@ class Explorer(anywidget.AnyWidget):
             elif kind == "paste":
                 panel.paste(str(content["text"]))
             elif kind == "assign":
-                panel.assign(content["first"], content["last"], str(content["device"]))
+                panel.assign(content["first"], content["last"], str(content["device"]), str(content.get("what") or ""))
+            elif kind == "show":
+                panel.show(str(content["name"]), bool(content["on"]), int(content.get("index", -1)))
+            elif kind == "save":
+                self.send(export.file(panel, str(content["as"]), self.svg))
             elif kind == "act":
                 findings.act(panel, int(content["index"]), str(content["text"]))
-            elif kind in ("run", "stop", "pin", "swap", "dismiss", "clear"):
+            elif kind in ("run", "stop", "pin", "swap", "dismiss", "clear", "detect"):
                 getattr(panel, kind)()
             else:
                 panel.error = f"a message of kind {str(kind)[:40]!r} is not known to this panel"
@@ -150,6 +164,13 @@ class Explorer(anywidget.AnyWidget):
         return self._panel.machine
 
     @property
+    def forecast(self) -> Any:
+        """The Forecast of ``plan``; None where none is made: a toy on this computer's CPU, or an error (shown in the panel)."""
+        plan = self.plan
+        self._panel.reforecast()
+        return self._panel.forecast_of(plan)[0]
+
+    @property
     def error(self) -> str:
         """The line that the panel shows in red, or an empty text."""
         return self._panel.error or self._panel.plan_error
@@ -182,7 +203,24 @@ class Explorer(anywidget.AnyWidget):
 
         panel = self._panel
         panel.replan()
-        return page(panel.picture, [run for run in panel.runs if run.rows], panel.settings.command())
+        panel.reforecast()
+        runs = [run for run in panel.runs if run.rows]
+        return page(panel.picture, runs, panel.settings.command(), forecasts.current(panel))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page as a picture (``.svg``), or measured rows as text (``.md``, ``.jsonl``).
+
+        Raises IkexploreError for another ending, or a file that cannot be written.
+        """
+        path = Path(path)
+        kind = path.suffix.removeprefix(".")
+        if kind not in export.KINDS or kind == "png":
+            raise IkexploreError(f"{path.name!r}: end the name in .svg, .md or .jsonl (the panel's Save makes a PNG too)")
+        try:
+            path.write_text(export.file(self._panel, kind, self.svg)["text"], encoding="utf-8")
+        except OSError as error:
+            raise IkexploreError(f"{path}: cannot be written ({error.strerror})") from None
+        return path
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, and beside it a picture and a few lines of text for pages that run no code."""

@@ -3,7 +3,8 @@
 export default function (host, shared) {
   const {h, text, attr} = shared.kit,
     {post, state} = shared;
-  const title = h('h2'),
+  const name = h('button', {class: 'more', title: 'The model in full', onclick: () => view('facts')}),
+    title = h('h2', {}, name),
     meta = h('span', {class: 'meta'});
   const against = h('b'),
     cmp = h('span', {class: 'cmp', hidden: true}, 'against pinned ', against);
@@ -13,6 +14,7 @@ export default function (host, shared) {
     'swap',
   );
   const rig = h('select', {class: 'rig', 'aria-label': 'Rig', onchange: () => post.set({rig: rig.value})});
+  const edit = h('button', {class: 'link sm edit', onclick: () => view('rig')}, 'edit');
   const status = h('span', {class: 'status', 'aria-live': 'polite'});
   const pin = h(
     'button',
@@ -33,12 +35,15 @@ export default function (host, shared) {
       },
       bar,
     );
-  host.append(title, meta, cmp, swap, rig, status, pin, run, progress);
+  host.append(title, meta, cmp, swap, rig, edit, status, pin, run, progress);
   let asked = '',
     askedAt = 0; // what was pressed and is not yet true: the button answers before the kernel does
 
+  function view(which) {
+    post.send('show', {name: which, on: !state.header.open.includes(which)});
+  }
   function press() {
-    const running = state.header.running;
+    const running = state.header.running || state.header.doing;
     asked = running ? 'stop' : 'run';
     post.send(asked);
     askedAt = post.seq();
@@ -47,10 +52,11 @@ export default function (host, shared) {
   function show() {
     const now = state.header;
     if (now.seq >= askedAt) asked = '';
-    const label = asked === 'stop' ? 'Stopping' : now.running || asked === 'run' ? 'Stop' : 'Run';
+    const busy = now.running || now.doing,
+      label = asked === 'stop' ? 'Stopping' : busy || asked === 'run' ? 'Stop' : 'Run';
     text(run, label);
-    run.disabled = asked !== '' || (!now.running && !now.can_run);
-    attr(run, 'title', now.running ? 'Stop; finished rows are kept' : now.run_note);
+    run.disabled = asked !== '' || (!busy && !now.can_run);
+    attr(run, 'title', now.running ? 'Stop; finished rows are kept' : now.doing ? `Stop ${now.status}` : now.run_note);
     text(status, now.status || '');
     attr(status, 'title', now.status || null);
     progress.hidden = !now.running;
@@ -62,8 +68,11 @@ export default function (host, shared) {
     update(changed) {
       if (!changed.has('header') && !changed.has('about')) return;
       const now = state.header;
-      text(title, state.about.title);
-      attr(title, 'title', state.about.title);
+      text(name, state.about.title);
+      attr(name, 'aria-expanded', now.open.includes('facts'));
+      attr(name, 'title', `${state.about.title}: the model in full`);
+      attr(edit, 'aria-expanded', now.open.includes('rig'));
+      attr(edit, 'aria-label', 'Edit the rig');
       text(meta, state.about.line);
       attr(meta, 'title', state.about.line);
       cmp.hidden = swap.hidden = !now.against;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import rigs
 from .clean import clean
 from .models import model_title
 from .panel import Panel
@@ -32,8 +31,9 @@ def state(panel: Panel) -> dict[str, Any]:
     return {
         "seq": panel.seq,
         "against": ", ".join(different),
-        "rig": panel.rig, "rigs": [list(pair) for pair in rigs.choices(panel.given)],
-        "running": run is not None, "can_run": not panel.doing and panel.model.has_weights,
+        "rig": panel.rigs.chosen.id, "rigs": [list(pair) for pair in panel.rigs.choices()],
+        "running": run is not None, "can_run": not panel.doing and panel.model.has_weights, "doing": bool(panel.doing),
+        "open": sorted(panel.open),
         "run_note": _run_note(panel),
         "status": _status(panel), "done": _done(panel),
         "error": panel.error or panel.plan_error,
@@ -43,8 +43,8 @@ def state(panel: Panel) -> dict[str, Any]:
 def _run_note(panel: Panel) -> str:
     if not panel.model.has_weights:
         return "A header without weights can be planned, not run"
-    if panel.machine.gpus:
-        return "Times the CPU of this computer; GPUs are drawn, not timed"
+    if panel.machine.gpus or panel.rigs.described:
+        return "Times the CPU of this computer; the rig is forecast, not timed"
     return "Time prompt and generation on this computer's CPU"
 
 

@@ -1,4 +1,4 @@
-"""Five figures over the diagrams: two rates as measured, then what the plan says. Its page side is headline.js."""
+"""Five figures over the diagrams: two rates, measured or forecast, then what the plan says. Its page side is headline.js."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from ikexplore.plots.picture import Device, Picture
 
+from . import forecasts
 from .panel import Panel
 from .settings import changes
 
@@ -16,8 +17,8 @@ def state(panel: Panel) -> dict[str, Any]:
     """Cells with label, value, unit and a second line: the change against the pinned plan, else what it means."""
     picture = panel.picture
     old = panel.pinned.picture if panel.pinned is not None and changes(panel) else None
-    cells = [*_rates(panel), _splits(picture, old), _copied(picture, old), _room(picture)]
-    return {"cells": cells}
+    rates = _forecast(panel) if forecasts.heads(panel) else _rates(panel)
+    return {"cells": [*rates, _splits(picture, old), _copied(picture, old), _room(picture)]}
 
 
 def _rates(panel: Panel) -> list[dict[str, Any]]:
@@ -39,6 +40,25 @@ def _rates(panel: Panel) -> list[dict[str, Any]]:
             cell["sub"] = f"now {rate(float(live['t_s']))}"
             if cell["quiet"]:
                 cell.update(label=f"{label}, being timed", value=rate(float(live["t_s"])), unit="t/s", quiet=False, sub="live")
+        out.append(cell)
+    return out
+
+
+def _forecast(panel: Panel) -> list[dict[str, Any]]:
+    """Both rates with an empty cache as forecast; a second line with the change against pinned, else the 80 % band."""
+    made, was = forecasts.current(panel), forecasts.pinned(panel) if changes(panel) else None
+    _, why = panel.forecast_of(panel.plan)
+    out = []
+    for phase, label in (("pp", "PP"), ("tg", "TG")):
+        cell: dict[str, Any] = {"key": phase, "label": f"{label}, forecast", "value": "–", "unit": "", "quiet": True,
+                                "sub": f"no forecast: {why}" if why else "\u00a0"}
+        if made is not None:
+            row, name = made.rows[0], f"s_{phase}"
+            band = f"80{_THIN}% within {rate(row[f'{name}_low'])}–{rate(row[f'{name}_high'])}"
+            before = was.rows[0][name] if was is not None else 0.0
+            cell.update(value=f"≈{_THIN}{rate(row[name])}", unit="t/s", quiet=False, sub=band)
+            if before:
+                cell["sub"] = f"{percent(row[name], before)}, was ≈{_THIN}{rate(before)}"
         out.append(cell)
     return out
 

@@ -142,6 +142,30 @@ export function makeTip(root) {
   };
 }
 
+/** Offer a file that the kernel made; a PNG is drawn from its SVG, twice as sharp. */
+export async function saveFile(file) {
+  let blob = new Blob([file.text], {type: file.mime});
+  if (file.as === 'png') {
+    const address = URL.createObjectURL(blob);
+    try {
+      const image = new Image();
+      image.src = address;
+      await image.decode();
+      const sheet = document.createElement('canvas');
+      sheet.width = image.naturalWidth * 2;
+      sheet.height = image.naturalHeight * 2;
+      sheet.getContext('2d').drawImage(image, 0, 0, sheet.width, sheet.height);
+      blob = await new Promise(done => sheet.toBlob(done, 'image/png'));
+    } finally {
+      URL.revokeObjectURL(address);
+    }
+  }
+  const address = URL.createObjectURL(blob),
+    link = h('a', {href: address, download: file.name});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 /** A canvas ready to draw on in CSS pixels, sharp on any display. */
 export function canvas(node, height, font) {
   const w = node.clientWidth,

@@ -8,7 +8,7 @@ valid one stays in force.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from ikexplore.errors import IkexploreError, SettingsError
 from ikexplore.plots.picture import Device, Grid, Lanes, Picture
 from ikexplore.settings import Settings
 
-from . import rigs, rules, runs
+from . import forecasts, rigs, rules, runs
 from .clean import clean, one_line
 from .jobs import Jobs
 from .models import main_type, model_title
+from .running import Running
 
 #: keys of the page -> fields of Settings
 FIELDS = {"ngl": "n_gpu_layers", "rtr": "rtr", "ub": "n_ubatch", "b": "n_batch", "c": "n_ctx", "fa": "flash_attn",
@@ -27,6 +28,8 @@ FIELDS = {"ngl": "n_gpu_layers", "rtr": "rtr", "ub": "n_ubatch", "b": "n_batch",
           "t": "n_threads"}
 SWITCHES = {"rtr", "fa", "fmoe"}
 OFF_POLICY = (("ALL", False),)
+VIEWS = {"rig", "facts", "where"}
+DETECTING = "looking at this computer"
 _MADE = 4  # re-quantized models that are kept
 
 
@@ -36,14 +39,14 @@ class Pin:
 
     settings: Settings
     texts: tuple[str, ...]
-    rig: str
-    gpu_mib: int
+    rig: rigs.Choice
     model_id: str
     quant: str
     picture: Picture
+    plan: Any = None
 
 
-class Panel:
+class Panel(Running):
     """State of one explorer; see the module. ``changed()`` is called whenever there is something new to show."""
 
     def __init__(self, engine: Any, model: Any = None, machine: Any = None) -> None:
@@ -59,8 +62,12 @@ class Panel:
         self.doing = ""  # a job that is no run, in words
         self.opening = False  # the row for a path is open
         self.pinned: Pin | None = None
-        self.given = machine
-        self.present = engine.present()
+        self.rigs = rigs.Rigs(engine.present(), machine)
+        self.open: set[str] = set()  # views that are open: rig, facts, where
+        self.told_rule = -1  # the -ot rule whose list of tensors is open
+        self._forecasts: dict[int, tuple[Any, Any, str]] = {}  # of a plan's id: the plan, its forecast, why there is none
+        self.last_forecast: Any = None
+        self.facts: tuple[Any, dict[str, Any]] | None = None  # of the model, for its view
         self._models: dict[str, tuple[str, Any]] = {}
         self._made: dict[tuple[str, str], Any] = {}  # re-quantized models, the latest few
         self._planned: tuple[Any, ...] | None = None
@@ -71,8 +78,6 @@ class Panel:
             self._models["demo"] = ("embedded demo", engine.demo())
         else:
             self._models["given"] = (clean(model_title(model), 40), model)
-        self.rig = "given" if machine is not None else "cpu"
-        self.gpu_mib = rigs.GPU_MIB
         self._take(next(iter(self._models)))
         self.base = self._first_settings()
         self.texts: list[str] = []
@@ -106,7 +111,12 @@ class Panel:
     @property
     def machine(self) -> Any:
         """The rig as a Machine."""
-        return rigs.build(self.rig, self.present, self.given, self.gpu_mib)
+        return self.rigs.machine
+
+    @property
+    def present(self) -> Any:
+        """This computer without its GPUs: what runs are timed on."""
+        return self.rigs.present
 
     @property
     def rules(self) -> list[rules.Rule]:
@@ -154,14 +164,15 @@ class Panel:
         elif key == "rules":
             self.texts = [str(text)[:4000] for text in value][:200]
         elif key == "rig":
-            if value not in dict(rigs.choices(self.given)):
-                raise SettingsError(f"no rig {clean(value, 40)}; pick one of the list")
-            self.rig = str(value)
+            self.rigs.choose(str(value))
+            self.drafts = {name: draft for name, draft in self.drafts.items() if not name.startswith("rig.")}
+        elif key.startswith("rig."):
+            self.rigs.edit(key.removeprefix("rig."), str(value))
         elif key == "gpu_mib":
             text = str(value).replace("\u202f", "").strip()
             if not text.isdecimal() or not 1 <= int(text) <= 1 << 24:
                 raise SettingsError(f"memory per GPU {clean(value, 40)}: write MiB as a whole number, 1 or more")
-            self.gpu_mib = int(text)
+            self.rigs.chosen = replace(self.rigs.chosen, gpu_mib=int(text))
         elif key == "model":
             self._choose_model(str(value))
         elif key == "path":
@@ -189,18 +200,44 @@ class Panel:
             self.error = f"not understood and kept at the end of the line: {unknown}" if unknown else ""
         self.changed()
 
-    def assign(self, first: int, last: int, device: str) -> None:
-        """Move the experts of some layers: a rule on top of the others."""
+    def assign(self, first: int, last: int, device: str, what: str = "") -> None:
+        """Move weights of some layers (the experts, if ``what`` does not say which): a rule on top of the others."""
         with self.lock:
             if device in {d.name for d in self.machine.devices}:
-                self.texts.insert(0, rules.assign(self.grid, int(first), int(last), device))
+                self.texts.insert(0, rules.assign(self.grid, int(first), int(last), device, what))
+        self.changed()
+
+    def show(self, name: str, on: bool, index: int = -1) -> None:
+        """Open or close a view: "rig", "facts", "where", or the tensors of -ot rule ``index``."""
+        with self.lock:
+            if name == "rule":
+                self.told_rule = index if on else -1
+            elif name in VIEWS:
+                (self.open.add if on else self.open.discard)(name)
+        self.changed()
+
+    def detect(self) -> None:
+        """Look at this computer, GPUs too, beside the kernel's main thread; Stop forgets it."""
+        with self.lock:
+            self._free()
+            self.doing, self.error = DETECTING, ""
+
+        def work(stop: threading.Event) -> None:
+            machine = self.engine.detect()
+            with self.lock:
+                if not stop.is_set():
+                    self.rigs.found(machine)
+                    self.doing = ""
+
+        self.jobs.start(work, self._failed)
         self.changed()
 
     def pin(self) -> None:
         """Keep what is shown as what everything is compared with."""
         self.replan()
         with self.lock:
-            self.pinned = Pin(self.base, tuple(self.texts), self.rig, self.gpu_mib, self.model_id, self.quant, self.picture)
+            self.pinned = Pin(self.base, tuple(self.texts), self.rigs.chosen, self.model_id, self.quant, self.picture,
+                              self.plan)
         self.changed()
 
     def swap(self) -> None:
@@ -210,7 +247,7 @@ class Panel:
             if old is not None:
                 self.pin()
                 self._restore(old.quant)
-                self.base, self.texts, self.rig, self.gpu_mib = old.settings, list(old.texts), old.rig, old.gpu_mib
+                self.base, self.texts, self.rigs.chosen = old.settings, list(old.texts), old.rig
                 self.drafts = {}
         self.changed()
 
@@ -250,6 +287,30 @@ class Panel:
             self.plan, self.picture = plan, picture
             if self.pinned is None or self.pinned.model_id != self.model_id:
                 self.pin()
+
+    def reforecast(self) -> bool:
+        """Forecast the plan at hand and the pinned one where that is not done yet; True when there is something new."""
+        with self.lock:
+            pinned = self.pinned.plan if self.pinned is not None and self.pinned.model_id == self.model_id else None
+            plans = [plan for plan in (self.plan, pinned) if plan is not None and forecasts.wanted(self)]
+            kept = {id(plan): self._forecasts[id(plan)] for plan in plans if id(plan) in self._forecasts}
+        new = [plan for plan in plans if id(plan) not in kept]
+        for plan in new:
+            try:
+                kept[id(plan)] = (plan, self.engine.forecast(plan), "")
+            except Exception as error:
+                kept[id(plan)] = (plan, None, one_line(error))
+        with self.lock:
+            gone = len(kept) != len(self._forecasts)
+            self._forecasts = kept
+            self.last_forecast = kept.get(id(self.plan), (None, self.last_forecast))[1]
+        return bool(new) or gone
+
+    def forecast_of(self, plan: Any) -> tuple[Any, str]:
+        """The forecast of a plan as far as it is made, else None, and why there is none."""
+        with self.lock:
+            _, made, why = self._forecasts.get(id(plan), (None, None, ""))
+        return made, why
 
     def key(self) -> tuple[str, ...]:
         """What a run of these settings would measure, as ``Run.key``."""
@@ -335,65 +396,3 @@ class Panel:
     def _failed(self, error: Exception) -> None:
         self.error, self.doing, self.live = one_line(error), "", None
         self.changed()
-
-    # ---------- runs
-
-    def _run(self, settings: Settings, number: int) -> runs.Run:
-        mine = runs.on_this_cpu(settings)
-        full = mine.resolved(self.model, self.present)
-        return runs.Run(number, self._label(self.model_id), self._type(self.quant), mine, max(1, full.n_ctx // full.n_ubatch))
-
-    def run(self) -> bool:
-        """Time the settings on this computer's CPU; False when something else is on."""
-        with self.lock:
-            if self.jobs.busy:
-                return False
-            run = self._run(self.settings, max([r.number for r in self.runs], default=0) + 1)
-            model, self.error = self.model, ""
-            again = [r for r in self.runs if r.key != run.key]
-            self.runs = runs.keep([*again, run])
-            self.live = {"phase": "load", "text": "starting"}
-
-        def row(values: dict[str, Any]) -> None:
-            with self.lock:
-                if run.state == "running":
-                    run.add(values)
-            self.changed()
-
-        def progress(values: dict[str, Any]) -> None:
-            if run.state == "running":
-                self.live = dict(values)
-                self.changed()
-
-        def work(stop: threading.Event) -> None:
-            self.engine.sweep(model, run.settings, row, progress, stop)
-            self._end(run, "done")
-
-        def failed(error: Exception) -> None:
-            self._end(run, "failed")
-            self._failed(error)
-
-        self.jobs.start(work, failed)
-        self.changed()
-        return True
-
-    def _end(self, run: runs.Run, state: str) -> None:
-        with self.lock:
-            if run.state == "running":
-                run.state, self.live = state, None
-        self.changed()
-
-    def stop(self) -> None:
-        """Stop what is on; finished rows are kept."""
-        with self.lock:
-            self.jobs.stop()
-            for run in self.runs:
-                if run.state == "running":
-                    run.state = "stopped"
-            self.live, self.doing = None, ""
-        self.changed()
-
-    @property
-    def running(self) -> runs.Run | None:
-        """The run that is on."""
-        return next((run for run in self.runs if run.state == "running"), None)

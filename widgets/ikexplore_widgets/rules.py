@@ -25,6 +25,8 @@ class Rule:
     matches: int = 0
     note: str = ""
     device: str = ""
+    takes: tuple[int, ...] = ()  #: rows of the grid that it decides
+    taken: tuple[tuple[int, tuple[int, ...]], ...] = ()  #: (number of the earlier rule, rows that it took)
 
     @property
     def bad(self) -> bool:
@@ -52,11 +54,11 @@ class Matcher:
 
 def read_rules(texts: Sequence[str], matcher: Matcher, devices: Sequence[str], profile: str) -> list[Rule]:
     """Rules in the order in which they are tried; each says what it takes of what earlier ones left."""
-    taken: set[int] = set()
-    return [_read(text, matcher, devices, profile, taken) for text in texts]
+    taken: dict[int, int] = {}
+    return [_read(number, text, matcher, devices, profile, taken) for number, text in enumerate(texts, 1)]
 
 
-def _read(text: str, matcher: Matcher, devices: Sequence[str], profile: str, taken: set[int]) -> Rule:
+def _read(number: int, text: str, matcher: Matcher, devices: Sequence[str], profile: str, taken: dict[int, int]) -> Rule:
     if not text.strip():
         return Rule(text, note="a regex, then = and a device, as in exps=CPU")
     try:
@@ -69,8 +71,11 @@ def _read(text: str, matcher: Matcher, devices: Sequence[str], profile: str, tak
     except SettingsError as error:
         message = clean(str(error).removeprefix("-ot: "), 200)
         return Rule(text, error=message, note=f"{message}: rule not used")
-    hits = found - taken
-    taken |= found
+    hits = found - taken.keys()
+    earlier: dict[int, list[int]] = {}
+    for i in sorted(found - hits):
+        earlier.setdefault(taken[i], []).append(i)
+    taken.update(dict.fromkeys(hits, number))
     device = pairs[0][1] if pairs else ""
     if not found:
         note = "matches no tensor"
@@ -79,7 +84,28 @@ def _read(text: str, matcher: Matcher, devices: Sequence[str], profile: str, tak
     else:
         above = f"; {len(found) - len(hits)} taken above" if len(found) > len(hits) else ""
         note = f"{_what(matcher.grid, hits)}{above}"
-    return Rule(text, pairs, "", len(hits), len(found), note, "CPU" if device == "CUDA_Host" else device)
+    lists = tuple(sorted(hits)), tuple((n, tuple(rows)) for n, rows in sorted(earlier.items()))
+    return Rule(text, pairs, "", len(hits), len(found), note, "CPU" if device == "CUDA_Host" else device, *lists)
+
+
+def told(rule: Rule, grid: Grid) -> list[tuple[str, str]]:
+    """(role, which layers) of all that a rule finds: what it decides first, then what earlier rules took."""
+    lines = _by_role(rule.takes, grid, "")
+    for number, rows in rule.taken:
+        lines += _by_role(rows, grid, f"by rule {number}: ")
+    return lines
+
+
+def _by_role(rows: Sequence[int], grid: Grid, lead: str) -> list[tuple[str, str]]:
+    layers: dict[int, list[int]] = {}
+    others = []
+    for i in rows:
+        if grid.role[i] >= 0:
+            layers.setdefault(grid.role[i], []).append(grid.layer[i])
+        else:
+            others.append((f"{lead}{clean(grid.names[i], 60)}", ""))
+    return [*((f"{lead}{clean(grid.roles[role], 60)}", spans(sorted(set(found)))) for role, found in sorted(layers.items())),
+            *others]
 
 
 def _what(grid: Grid, hits: frozenset[int]) -> str:
@@ -107,9 +133,27 @@ def spans(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in out)
 
 
-def assign(grid: Grid, first: int, last: int, device: str) -> str:
-    """The rule that puts the experts (of a dense model: the feed-forward weights) of some layers on ``device``."""
-    layers = range(max(0, first), min(grid.n_layer - 1, last) + 1)
-    experts = any(role in EXPERTS for role in grid.roles)
-    what = r"ffn_.*_exps\." if experts else r"ffn_(gate|up|down)\."
-    return rf"blk\.({'|'.join(map(str, layers))})\.{what}={device}"
+#: what can be picked -> (words, what follows "blk.N." in the regex, a role that must be there)
+PICKS = {
+    "experts": ("experts", r"ffn_.*_exps\.", "ffn_down_exps"),
+    "up": ("up and gate of experts", r"ffn_(up|gate)_exps\.", "ffn_up_exps"),
+    "down": ("down of experts", r"ffn_down_exps\.", "ffn_down_exps"),
+    "shared": ("shared experts", r"ffn_.*_shexp\.", "ffn_down_shexp"),
+    "ffn": ("feed-forward", r"ffn_(gate|up|down)\.", "ffn_down"),
+    "attention": ("attention", "attn_", "attn_output"),
+    "all": ("all weights", "", ""),
+}
+
+
+def picks(grid: Grid) -> list[tuple[str, str]]:
+    """(id, words) of what can be picked in this model."""
+    return [(name, words) for name, (words, _, role) in PICKS.items() if not role or role in grid.roles]
+
+
+def assign(grid: Grid, first: int, last: int, device: str, what: str = "") -> str:
+    """The rule that puts ``what`` (a key of PICKS) of some layers on ``device``; the experts, else the feed-forward weights."""
+    first, last = sorted((first, last))
+    layers = range(min(grid.n_layer - 1, max(0, first)), max(0, min(grid.n_layer - 1, last)) + 1)
+    if what not in PICKS:
+        what = "experts" if any(role in EXPERTS for role in grid.roles) else "ffn"
+    return rf"blk\.({'|'.join(map(str, layers))})\.{PICKS[what][1]}={device}"

@@ -7,9 +7,9 @@ from typing import Any
 from ikexplore.plots.picture import MIB
 from ikexplore.settings import PROFILES, Settings
 
-from . import rigs
 from .models import main_type
 from .panel import FIELDS, Panel
+from .rules import picks, told
 
 _NAMES = {"ngl": "GPU layers", "rtr": "Run-time repack", "ub": "Micro-batch", "b": "Batch", "c": "Context",
           "fa": "Flash attention", "ctk": "K cache", "ctv": "V cache", "amb": "Attention buffer",
@@ -21,7 +21,7 @@ _LARGE = 1 << 30  # bytes of a model for which large batches are offered
 def state(panel: Panel) -> dict[str, Any]:
     """Groups of rows, and the rules of -ot."""
     path = [_path(panel)] if panel.opening or "path" in panel.drafts else []
-    size = [_memory(panel)] if panel.rig.startswith("sim") else []
+    size = [_memory(panel)] if panel.rigs.chosen.id.startswith("sim") else []
     groups = [
         ("Model and engine", [_model(panel), *path, _quant(panel), _profile(panel)]),
         ("Placement", [*size, _number(panel, "ngl"), _switch(panel, "rtr"), _rules_row()]),
@@ -36,7 +36,9 @@ def state(panel: Panel) -> dict[str, Any]:
         "groups": [{"title": title, "rows": rows} for title, rows in groups],
         "rules_changed": panel.pinned is not None and list(panel.pinned.texts) != panel.texts,
         "rules": [{"text": rule.text, "note": rule.note, "hits": rule.hits, "bad": rule.bad,
-                   "dev": devices.index(rule.device) if rule.device in devices else -1} for rule in rules],
+                   "dev": devices.index(rule.device) if rule.device in devices else -1,
+                   "told": told(rule, panel.grid) if i == panel.told_rule else None} for i, rule in enumerate(rules)],
+        "picks": picks(panel.grid), "devices": devices, "n_layer": panel.grid.n_layer,
     }
 
 
@@ -46,8 +48,8 @@ def changes(panel: Panel) -> list[str]:
     if pin is None:
         return []
     out = []
-    if pin.rig != panel.rig or (pin.rig.startswith("sim") and pin.gpu_mib != panel.gpu_mib):
-        out.append(dict(rigs.choices(panel.given)).get(pin.rig, pin.rig))
+    if pin.rig.id != panel.rigs.chosen.id or (pin.rig != panel.rigs.chosen and pin.rig.id.startswith(("sim", "edited"))):
+        out.append(dict(panel.rigs.choices()).get(pin.rig.id, "the edited rig"))
     base = panel.base
     if pin.quant != panel.quant:
         out.append(pin.quant or main_type(panel.opened))
@@ -181,9 +183,10 @@ def _profile(panel: Panel) -> dict[str, Any]:
 
 
 def _memory(panel: Panel) -> dict[str, Any]:
-    row = _plain(panel, "gpu_mib", "number", "Memory per GPU", panel.gpu_mib, step="double", min=1,
+    row = _plain(panel, "gpu_mib", "number", "Memory per GPU", panel.rigs.chosen.gpu_mib, step="double", min=1,
                  effect="MiB of each simulated GPU")
-    return {**row, "locked": False, "changed": panel.pinned is not None and panel.pinned.gpu_mib != panel.gpu_mib}
+    changed = panel.pinned is not None and panel.pinned.rig.gpu_mib != panel.rigs.chosen.gpu_mib
+    return {**row, "locked": False, "changed": changed}
 
 
 def _rules_row() -> dict[str, Any]:

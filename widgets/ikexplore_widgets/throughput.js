@@ -1,22 +1,30 @@
-// Measured PP and TG against the tokens in the cache. Points appear as they are timed; earlier runs stay, pale.
+// PP and TG against the tokens in the cache. Measured: a line with discs that appear as they are timed; earlier runs stay,
+// pale. Forecast: a band and a dotted line without marks, of the rig; the two never look alike.
 
 const CHARTS = [
   ['pp', 3, 'Prompt S_PP'],
   ['tg', 4, 'Generation S_TG'],
 ]; // rows: [n_kv, pp, tg, s_pp, s_tg]
+const FAR = 3; // a forecast this many times above all that is measured would press it flat: then it is told, not drawn
 
 export default function (host, shared) {
   const {h, s, text, attr, num, rate} = shared.kit,
     {state, tip, post} = shared;
   const note = h('span', {class: 'note'}),
-    clear = h('button', {class: 'link sm', hidden: true, onclick: () => post.send('clear')}, 'clear earlier');
+    clear = h('button', {class: 'link sm clear', hidden: true, onclick: () => post.send('clear')}, 'clear earlier');
+  const where = h('button', {
+    class: 'link sm ask',
+    hidden: true,
+    onclick: () => post.send('show', {name: 'where', on: !state.throughput.forecast.open}),
+  });
   const svgs = Object.fromEntries(CHARTS.map(([id]) => [id, s('svg', {role: 'img', class: id})]));
   const key = h('div', {class: 'key'}),
     table = h('table', {class: 'runs'});
   host.append(
-    h('div', {class: 'cap'}, h('h3', {}, 'Throughput'), note, clear),
+    h('div', {class: 'cap'}, h('h3', {}, 'Throughput'), note, where, clear),
     h('div', {class: 'charts'}, svgs.pp, svgs.tg),
     key,
+    shared.nodes.where,
     table,
   );
 
@@ -37,11 +45,15 @@ export default function (host, shared) {
       right = 12,
       top = 22,
       bottom = 22;
-    const most = Math.max(
+    let most = Math.max(
       ...runs.flatMap(r => r.rows.map(row => row[column])),
       live && live.phase === id ? live.rate : 0,
       0,
     );
+    const made = state.throughput.forecast.now,
+      above = made && most > 0 && Math.min(...made[`s_${id}_low`]) > FAR * most,
+      drawn = above ? null : made;
+    if (drawn) most = Math.max(most, ...drawn[`s_${id}_high`]);
     const step = most ? nice(most, 4) : 1,
       high = most ? Math.ceil(most / step) * step : 1;
     const widest = num(high).length,
@@ -62,6 +74,12 @@ export default function (host, shared) {
       parts.push(
         s('text', {x: x(n), y: H - 6, 'text-anchor': n + wide > reach && n > reach * 0.9 ? 'end' : 'middle'}, short(n)),
       );
+    if (drawn) forecast(parts, svg, drawn, id, x, y, reach, left, W - left - right);
+    const was = state.throughput.forecast.pinned;
+    if (drawn && was)
+      parts.push(s('path', {d: line(was, `s_${id}`, x, v => y(Math.min(v, high))), fill: 'none', stroke: 'var(--ink3)', 'stroke-width': 1.25, 'stroke-dasharray': '1 3'}));
+    if (above)
+      parts.push(s('text', {x: W - right, y: top + 9, 'text-anchor': 'end', class: 'halo'}, `forecast \u2248 ${rate(made[`s_${id}`][0])}, above this chart`));
     const says = (run, row) => ({
       onpointermove: e =>
         tip.show(
@@ -154,7 +172,7 @@ export default function (host, shared) {
         }),
       );
     }
-    if (!now)
+    if (!now && state.throughput.empty)
       parts.push(
         s(
           'text',
@@ -167,8 +185,36 @@ export default function (host, shared) {
     attr(
       svg,
       'aria-label',
-      `${name} against N_KV, ${now ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}` : state.throughput.empty}`,
+      `${name} against N_KV, ${now ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}` : state.throughput.empty || 'nothing measured'}${made ? `; forecast ${rate(made[`s_${id}`][0])} at 0, ${rate(made[`s_${id}`].at(-1))} at ${made.n_kv.at(-1)}` : ''}`,
     );
+  }
+  const line = (f, name, x, y) => f.n_kv.map((n, i) => `${i ? 'L' : 'M'}${x(n).toFixed(1)} ${y(f[name][i]).toFixed(1)}`).join('');
+  function forecast(parts, svg, f, id, x, y, reach, left, wide) {
+    const name = `s_${id}`,
+      back = f.n_kv.map((n, i) => `L${x(n).toFixed(1)} ${y(f[`${name}_low`][i]).toFixed(1)}`).reverse().join('');
+    const tell = {
+      onpointermove: e => {
+        const n = ((e.clientX - svg.getBoundingClientRect().left - left) / wide) * reach,
+          i = f.n_kv.reduce((best, at, k) => (Math.abs(at - n) < Math.abs(f.n_kv[best] - n) ? k : best), 0);
+        tip.show(
+          [
+            ['Forecast, not measured', 'b'],
+            `${id.toUpperCase()} \u2248 ${rate(f[name][i])} t/s at N_KV ${num(f.n_kv[i])}`,
+            [`80 % within ${rate(f[`${name}_low`][i])}\u2013${rate(f[`${name}_high`][i])}`, 'mut'],
+          ],
+          e,
+        );
+      },
+      onpointerleave: () => tip.hide(),
+    };
+    if (f.n_kv.length > 1) {
+      parts.push(s('path', {class: 'fc band', d: `${line(f, `${name}_high`, x, y)}${back}Z`, fill: 'var(--band)', ...tell}));
+      parts.push(s('path', {class: 'fc', d: line(f, name, x, y), fill: 'none', stroke: 'var(--ink2)', 'stroke-width': 1.5, 'stroke-dasharray': '1 3', 'pointer-events': 'none'}));
+      return;
+    }
+    const at = x(f.n_kv[0]); // one length of context: a bar as wide as a mark would be
+    parts.push(s('rect', {class: 'fc band', x: at - 4, width: 8, y: y(f[`${name}_high`][0]), height: y(f[`${name}_low`][0]) - y(f[`${name}_high`][0]), fill: 'var(--band)', ...tell}));
+    parts.push(s('path', {class: 'fc', d: `M${at - 6} ${y(f[name][0])}H${at + 6}`, stroke: 'var(--ink2)', 'stroke-width': 1.5, 'stroke-dasharray': '1 3'}));
   }
   function words(run, row) {
     return [
@@ -181,9 +227,13 @@ export default function (host, shared) {
   function legend(runs, live) {
     const item = (name, ...shapes) => h('span', {}, s('svg', {width: 22, height: 10}, ...shapes), name),
       has = kind => runs.some(r => r.kind === kind && r.rows.length);
+    const f = state.throughput.forecast,
+      dots = colour => s('path', {d: 'M0 5H22', stroke: colour, 'stroke-width': 1.5, 'stroke-dasharray': '1 3'});
     const line = (colour, width) => s('path', {d: 'M0 5H22', stroke: colour, 'stroke-width': width});
     key.replaceChildren(
       ...[
+        f.now ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)')) : null,
+        f.now && f.pinned ? item('forecast of pinned', dots('var(--ink3)')) : null,
         item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
         live
           ? item(
@@ -254,6 +304,11 @@ export default function (host, shared) {
         now = runs.find(r => r.kind === 'now');
       text(note, words);
       attr(note, 'title', words);
+      const f = state.throughput.forecast;
+      where.hidden = !f.now;
+      text(where, f.open ? 'hide where the time goes' : 'where does the time go');
+      attr(where, 'aria-expanded', f.open);
+      host.dataset.forecast = f.now ? `${f.now.s_pp[0]} ${f.now.s_tg[0]}` : '';
       clear.hidden = !runs.some(r => r.kind === 'earlier');
       legend(runs, live);
       rows(runs);

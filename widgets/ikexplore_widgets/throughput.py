@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import runs
+from . import forecasts, runs
 from .header import n_kv
 from .panel import Panel
+from .settings import changes
 
 
 def state(panel: Panel) -> dict[str, Any]:
@@ -26,6 +27,10 @@ def state(panel: Panel) -> dict[str, Any]:
                     "note": "stopped early" if run.state == "stopped" else "",
                     "rows": [[n, pp, tg, round(s_pp, 3), round(s_tg, 3)] for n, pp, tg, s_pp, s_tg in run.rows]})
     busy = panel.running is not None and panel.running.key == key
-    note = "against N_KV; timed on this CPU, not on GPUs" if panel.machine.gpus else "against N_KV, tokens in the cache"
-    return {"ctx": reach, "runs": out, "live": live, "note": note,
-            "empty": "running" if busy else "not measured with these settings"}
+    told = forecasts.state(panel, bool(changes(panel)))
+    if told["rig"] or panel.machine.gpus:
+        note = "forecast: this rig; measured: this computer's CPU"
+    else:
+        note = "against N_KV, tokens in the cache"
+    return {"ctx": reach, "runs": out, "live": live, "note": note, "forecast": told,
+            "empty": "running" if busy else "" if told["now"] else "not measured with these settings"}
