@@ -186,7 +186,7 @@ def _band(out: _Page, rows: list[tuple[float, ...]]) -> None:
 
 def _time(out: _Page, picture: Picture, forecast: Any) -> None:
     """Where the forecast time goes: a stacked bar of a micro-batch and one of a token."""
-    out.caption("Time", "forecast, by device and cause; strongest: experts, weights, attention, the rest; grey: PCIe")
+    out.caption("Time", "forecast, by device and cause; strongest: experts, weights, attention, the rest; dark: PCIe")
     found = forecast.where(0)
     for kind, title in (("pp", f"{forecast.rows[0]['pp']} tokens"), ("tg", "a token")):
         parts = stacked(found[kind], [d.name for d in picture.devices])

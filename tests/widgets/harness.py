@@ -26,6 +26,7 @@ const model = {
   off: (name, f) => listeners[name]?.delete(f),
   send: content => window.toKernel(JSON.stringify(content)),
 };
+window.tell = content => { for (const f of listeners['msg:custom'] || []) f(content, []); };
 window.count = () => Object.values(listeners).reduce((n, s) => n + s.size, 0);
 const url = URL.createObjectURL(new Blob([%(esm)s], {type: 'text/javascript'}));
 const widget = (await import(url)).default;
@@ -72,6 +73,8 @@ class Page:
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.expose_function("toKernel", lambda text: explorer._message(explorer, json.loads(text), []))
         explorer.observe(self._changed, names=self.names)
+        self.told: queue.Queue[dict[str, Any]] = queue.Queue()
+        explorer.send = lambda content, buffers=None: self.told.put(content)
         values = {n: getattr(explorer, n) for n in [*self.names, "_parts"]}
         html = PAGE % {
             "css": explorer._css,
@@ -96,6 +99,8 @@ class Page:
                 self.messages += 1
                 self.bytes += len(json.dumps(changes))
                 self.page.evaluate("changes => window.push(changes)", changes)
+            while not self.told.empty():
+                self.page.evaluate("content => window.tell(content)", self.told.get())
             self.page.wait_for_timeout(20)
             if time.monotonic() >= end and self.outgoing.empty():
                 return

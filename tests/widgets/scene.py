@@ -163,6 +163,12 @@ class FakeEngine:
     def demo(self) -> Any:
         return small("embedded demo")
 
+    def headers(self) -> list[str]:
+        return ["large"]
+
+    def header(self, name: str) -> Any:
+        return small(f"{name}.gguf")
+
     def open(self, path: str) -> Any:
         if not path.endswith(".gguf"):
             raise ModelError(f"{path} is no GGUF file; give the path of one")

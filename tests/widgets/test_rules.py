@@ -1,10 +1,11 @@
 """The lines of the -ot editor."""
 
+import pytest
 import scene
 
 from ikexplore.plots.picture import Grid
 from ikexplore_widgets.clean import clean, one_line
-from ikexplore_widgets.rules import Matcher, assign, read_rules, spans
+from ikexplore_widgets.rules import Matcher, assign, picks, read_rules, spans, told
 
 DEVICES = ["CUDA0", "CUDA1", "CUDA2", "CUDA3", "CPU"]
 
@@ -65,3 +66,23 @@ def test_text_of_unknown_origin_becomes_one_clean_line():
     assert clean(None) == "None"
     assert one_line(RuntimeError("two\nlines")) == "RuntimeError: two lines"
     assert one_line(KeyError()) == "KeyError"
+
+
+def test_all_that_a_rule_finds_is_told_by_role_and_by_who_took_it():
+    model = scene.qwen235()
+    grid = Grid.of(model.tensors.values(), 94)
+    first, second = read(r"blk\.[0-3]\.ffn_up_exps=CUDA0", r"blk\.[0-9]\.ffn_(up|down)_exps|output_norm=CPU")
+    assert told(first, grid) == [("ffn_up_exps", "0–3")]
+    assert told(second, grid) == [("ffn_up_exps", "4–9"), ("ffn_down_exps", "0–9"), ("output_norm.weight", ""),
+                                  ("by rule 1: ffn_up_exps", "0–3")]
+    (third,) = read("nothing=CPU")
+    assert told(third, grid) == []
+
+
+@pytest.mark.parametrize("what, hits", [("experts", 12), ("up", 8), ("down", 4), ("attention", 28), ("all", 48)])
+def test_quick_picks_take_what_they_say(what, hits):
+    grid = Grid.of(scene.qwen235().tensors.values(), 94)
+    assert what in dict(picks(grid)) and "shared" not in dict(picks(grid)) and "ffn" not in dict(picks(grid))
+    text = assign(grid, 63, 60, "CUDA1", what)
+    (rule,) = read(text)
+    assert rule.hits == hits and rule.note.startswith("layers 60–63") and rule.device == "CUDA1"

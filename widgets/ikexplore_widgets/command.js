@@ -3,6 +3,50 @@
 export default function (host, shared) {
   const {h, text} = shared.kit,
     {state, post, say} = shared;
+  const menu = h(
+    'div',
+    {class: 'menu', role: 'group', 'aria-label': 'Save', hidden: true},
+    [
+      ['svg', 'this page, SVG'],
+      ['png', 'this page, PNG'],
+      ['md', 'measured rows, Markdown'],
+      ['jsonl', 'measured rows, JSONL'],
+    ].map(([id, name]) =>
+      h(
+        'button',
+        {
+          'data-as': id,
+          onclick: () => {
+            post.send('save', {as: id});
+            shut(true);
+          },
+        },
+        name,
+      ),
+    ),
+  );
+  const save = h('button', {class: 'btn save', 'aria-haspopup': 'true', 'aria-expanded': 'false', onclick: () => (menu.hidden ? unfold() : shut())}, 'Save');
+  function unfold() {
+    menu.hidden = false;
+    save.setAttribute('aria-expanded', 'true');
+    menu.firstChild.focus({preventScroll: true});
+  }
+  function shut(back) {
+    menu.hidden = true;
+    save.setAttribute('aria-expanded', 'false');
+    if (back) save.focus({preventScroll: true});
+  }
+  menu.addEventListener('keydown', e => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[e.key],
+      all = [...menu.children];
+    if (e.key === 'Escape') shut(true);
+    else if (step) all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus({preventScroll: true});
+    else return;
+    e.preventDefault();
+  });
+  menu.addEventListener('focusout', e => {
+    if (!menu.contains(e.relatedTarget) && e.relatedTarget !== save) shut();
+  });
   const line = h('div', {class: 'cmd', 'aria-label': 'Command line'}),
     buttons = h('div', {class: 'btns'});
   let pasting = false,
@@ -79,7 +123,7 @@ export default function (host, shared) {
     if (!state.command.tokens.length) line.replaceChildren(h('span', {class: 'mut'}, 'no flags: the defaults'));
     if (!host.contains(line)) {
       const button = h('button', {class: 'btn copy', onclick: () => copy(button)}, 'Copy');
-      buttons.replaceChildren(h('button', {class: 'btn paste', onclick: open}, 'Paste'), button);
+      buttons.replaceChildren(h('button', {class: 'btn paste', onclick: open}, 'Paste'), button, save, menu);
       host.replaceChildren(line, buttons);
     }
   }

@@ -22,6 +22,18 @@ class Engine:
 
         return demo.model()
 
+    def headers(self) -> list[str]:
+        """Names of the headers that come with the package."""
+        from ikexplore import demo
+
+        return demo.headers()
+
+    def header(self, name: str) -> Any:
+        """One of them, a model without weights."""
+        from ikexplore import demo
+
+        return demo.header(name)
+
     def open(self, path: str) -> Any:
         """A GGUF (header only), or a JSON header."""
         import ikexplore as ikx

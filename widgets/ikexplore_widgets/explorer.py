@@ -205,7 +205,7 @@ class Explorer(anywidget.AnyWidget):
         panel.replan()
         panel.reforecast()
         runs = [run for run in panel.runs if run.rows]
-        return page(panel.picture, runs, panel.settings.command(), forecasts.current(panel))
+        return page(panel.picture, runs, panel.settings.command(), panel.forecast_of(panel.plan)[0])
 
     def save(self, path: str | Path) -> Path:
         """Write the page as a picture (``.svg``), or measured rows as text (``.md``, ``.jsonl``).

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import forecasts
 from .panel import Panel
 from .runs import Run, names
 
@@ -36,7 +35,7 @@ def markdown(panel: Panel) -> str:
         table = [*markdown_head(), *(markdown_row(row) for row in rows(run))]
         what = f"{run.model}, {run.quant}, on this computer's CPU{', stopped early' if run.state == 'stopped' else ''}"
         parts.append("\n".join([f"### {name}", "", f"Measured: {what}. `{run.settings.command()}`", "", *table]))
-    made = forecasts.current(panel)
+    made = panel.forecast_of(panel.plan)[0]
     if made is not None:
         parts.append("\n".join(["### Forecast, not measured", "", f"`{panel.settings.command()}`", "", made.to_markdown()]))
     return "\n\n".join(parts or ["No run was measured."]) + "\n"

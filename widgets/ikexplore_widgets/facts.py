@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -26,7 +27,8 @@ def state(panel: Panel) -> dict[str, Any]:
 def _made(panel: Panel) -> dict[str, Any]:
     if panel.facts is None or panel.facts[0] is not panel.model:
         panel.facts = (panel.model, {"facts": facts(panel.model), "hparams": hparams(panel.model.hparams),
-                                     "roles": roles(panel.grid), "metadata": metadata(panel.model.metadata)})
+                                     "roles": roles(panel.grid),
+                                     "metadata": metadata(panel.model.metadata, panel.model.arch)})
     return panel.facts[1]
 
 
@@ -37,10 +39,10 @@ def facts(model: Any) -> list[tuple[str, str]]:
     path = getattr(model, "path", None)
     found = [
         ("Architecture", clean(model.arch, 60)), ("Main type", clean(main_type(model).upper(), 40)),
-        ("Weights", _count(weights)), ("Tensors", f"{len(tensors)}"), ("Size", amount(size)),
+        ("Parameters", _count(weights)), ("Tensors", f"{len(tensors)}"), ("Size", amount(size)),
         ("Bits per weight", f"{size * 8 / max(1, weights):.3f}"),
         ("File", clean(path.name, 120) if path is not None else "in memory"),
-        ("Bytes of weights", "at hand" if model.has_weights else "none: a header can be planned, not run"),
+        ("Weights", "at hand" if model.has_weights else "none, a header only"),
     ]
     parts = getattr(model, "files", ()) or ()
     return [*found, *([("Parts", str(len(parts)))] if len(parts) > 1 else [])]
@@ -72,9 +74,9 @@ def roles(grid: Any) -> list[dict[str, Any]]:
     return out
 
 
-def metadata(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Keys and values of the header as one line of text each; arrays by their length and beginning."""
-    return [(clean(key, 80), shown(value)) for key, value in list(given.items())[:_KEYS]]
+def metadata(given: Mapping[str, Any], arch: str) -> list[tuple[str, str]]:
+    """Keys (without the architecture's name) and values as one line of text each; arrays by their length and beginning."""
+    return [(clean(str(key).removeprefix(f"{arch}."), 80), shown(value)) for key, value in list(given.items())[:_KEYS]]
 
 
 def shown(value: Any) -> str:
@@ -87,11 +89,7 @@ def shown(value: Any) -> str:
         return clean(value, 120)
     if isinstance(value, Mapping):
         return f"{length} entries"
-    first = []
-    for i, item in enumerate(value):
-        if i == 3:
-            break
-        first.append(clean(item, 24))
+    first = [clean(item, 24) for item in islice(value, 3)]
     return f"{length} values: {', '.join(first)}{' …' if length > 3 else ''}"
 
 

@@ -25,18 +25,24 @@ def heads(panel: Panel) -> bool:
     return wanted(panel) and (panel.rigs.described or bool(panel.machine.gpus) or not panel.model.has_weights)
 
 
-def current(panel: Panel) -> Any:
-    """The latest forecast of this model and rig; until a new plan's is made (in a tenth of a second) the one before."""
+def pair(panel: Panel, compared: bool) -> tuple[Any, Any]:
+    """The forecasts of the plan and (if ``compared``) of the pinned one.
+
+    Until a new plan's is made (a tenth of a second) the pair of the plan before is kept, so that nothing flickers; for another
+    model or rig there is none.
+    """
     made, why = panel.forecast_of(panel.plan)
-    if made is None and not why and wanted(panel):
-        made = panel.last_forecast
-        if made is not None and (made.plan.model is not panel.model or made.plan.machine != panel.machine):
-            made = None
-    return made
+    if made is not None:
+        panel.told_forecasts = (made, _pinned(panel) if compared else None)
+    elif why or not wanted(panel):
+        panel.told_forecasts = (None, None)
+    now = panel.told_forecasts[0]
+    if now is not None and (now.plan.model is not panel.model or now.plan.machine != panel.machine):
+        panel.told_forecasts = (None, None)
+    return panel.told_forecasts
 
 
-def pinned(panel: Panel) -> Any:
-    """The forecast of the pinned plan, if it is another plan of this model."""
+def _pinned(panel: Panel) -> Any:
     pin = panel.pinned
     if pin is None or pin.plan is None or pin.plan is panel.plan or pin.model_id != panel.model_id:
         return None
@@ -45,7 +51,7 @@ def pinned(panel: Panel) -> Any:
 
 def state(panel: Panel, compared: bool) -> dict[str, Any]:
     """Columns of both curves, those of the pinned plan (if ``compared``), and where the time goes while that view is open."""
-    now, was = current(panel), pinned(panel) if compared else None
+    now, was = pair(panel, compared)
     _, why = panel.forecast_of(panel.plan)
     return {"now": now and columns(now), "pinned": was and columns(was), "why": clean(why, 200) if wanted(panel) else "",
             "rig": panel.rigs.described, "open": "where" in panel.open,

@@ -46,7 +46,7 @@ def _rates(panel: Panel) -> list[dict[str, Any]]:
 
 def _forecast(panel: Panel) -> list[dict[str, Any]]:
     """Both rates with an empty cache as forecast; a second line with the change against pinned, else the 80 % band."""
-    made, was = forecasts.current(panel), forecasts.pinned(panel) if changes(panel) else None
+    made, was = forecasts.pair(panel, bool(changes(panel)))
     _, why = panel.forecast_of(panel.plan)
     out = []
     for phase, label in (("pp", "PP"), ("tg", "TG")):
@@ -54,11 +54,11 @@ def _forecast(panel: Panel) -> list[dict[str, Any]]:
                                 "sub": f"no forecast: {why}" if why else "\u00a0"}
         if made is not None:
             row, name = made.rows[0], f"s_{phase}"
-            band = f"80{_THIN}% within {rate(row[f'{name}_low'])}–{rate(row[f'{name}_high'])}"
+            band = f"80{_THIN}% within {about(row[f'{name}_low'])}–{about(row[f'{name}_high'])}"
             before = was.rows[0][name] if was is not None else 0.0
-            cell.update(value=f"≈{_THIN}{rate(row[name])}", unit="t/s", quiet=False, sub=band)
+            cell.update(value=f"≈{_THIN}{about(row[name])}", unit="t/s", quiet=False, sub=band)
             if before:
-                cell["sub"] = f"{percent(row[name], before)}, was ≈{_THIN}{rate(before)}"
+                cell["sub"] = f"{percent(row[name], before)}, was ≈{_THIN}{about(before)}"
         out.append(cell)
     return out
 
@@ -104,6 +104,11 @@ def left(device: Device) -> float:
 def rate(value: float) -> str:
     """Tokens a second with three figures or so."""
     return grouped(value) if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def about(value: float) -> str:
+    """A forecast rate: no more than three figures."""
+    return rate(float(f"{value:.3g}"))
 
 
 def short(tokens: int) -> str:

@@ -19,7 +19,8 @@ from ikexplore.settings import Settings
 from . import forecasts, rigs, rules, runs
 from .clean import clean, one_line
 from .jobs import Jobs
-from .models import main_type, model_title
+from .models import model_title
+from .opening import Models
 from .running import Running
 
 #: keys of the page -> fields of Settings
@@ -30,7 +31,6 @@ SWITCHES = {"rtr", "fa", "fmoe"}
 OFF_POLICY = (("ALL", False),)
 VIEWS = {"rig", "facts", "where"}
 DETECTING = "looking at this computer"
-_MADE = 4  # re-quantized models that are kept
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Pin:
     quant: str
     picture: Picture
     plan: Any = None
+    forecast: bool = False  #: whether this plan is one that is forecast
 
 
-class Panel(Running):
+class Panel(Models, Running):
     """State of one explorer; see the module. ``changed()`` is called whenever there is something new to show."""
 
     def __init__(self, engine: Any, model: Any = None, machine: Any = None) -> None:
@@ -66,7 +67,7 @@ class Panel(Running):
         self.open: set[str] = set()  # views that are open: rig, facts, where
         self.told_rule = -1  # the -ot rule whose list of tensors is open
         self._forecasts: dict[int, tuple[Any, Any, str]] = {}  # of a plan's id: the plan, its forecast, why there is none
-        self.last_forecast: Any = None
+        self.told_forecasts: tuple[Any, Any] = (None, None)  # of the plan and of the pinned one, as last shown
         self.facts: tuple[Any, dict[str, Any]] | None = None  # of the model, for its view
         self._models: dict[str, tuple[str, Any]] = {}
         self._made: dict[tuple[str, str], Any] = {}  # re-quantized models, the latest few
@@ -237,7 +238,7 @@ class Panel(Running):
         self.replan()
         with self.lock:
             self.pinned = Pin(self.base, tuple(self.texts), self.rigs.chosen, self.model_id, self.quant, self.picture,
-                              self.plan)
+                              self.plan, forecasts.wanted(self))
         self.changed()
 
     def swap(self) -> None:
@@ -291,10 +292,12 @@ class Panel(Running):
     def reforecast(self) -> bool:
         """Forecast the plan at hand and the pinned one where that is not done yet; True when there is something new."""
         with self.lock:
-            pinned = self.pinned.plan if self.pinned is not None and self.pinned.model_id == self.model_id else None
-            plans = [plan for plan in (self.plan, pinned) if plan is not None and forecasts.wanted(self)]
+            pin = self.pinned
+            plans = [self.plan] if self.plan is not None and forecasts.wanted(self) else []
+            if plans and pin is not None and pin.forecast and pin.model_id == self.model_id and pin.plan is not None:
+                plans.append(pin.plan)
             kept = {id(plan): self._forecasts[id(plan)] for plan in plans if id(plan) in self._forecasts}
-        new = [plan for plan in plans if id(plan) not in kept]
+        new = {id(plan): plan for plan in plans if id(plan) not in kept}.values()
         for plan in new:
             try:
                 kept[id(plan)] = (plan, self.engine.forecast(plan), "")
@@ -303,7 +306,6 @@ class Panel(Running):
         with self.lock:
             gone = len(kept) != len(self._forecasts)
             self._forecasts = kept
-            self.last_forecast = kept.get(id(self.plan), (None, self.last_forecast))[1]
         return bool(new) or gone
 
     def forecast_of(self, plan: Any) -> tuple[Any, str]:
@@ -311,6 +313,11 @@ class Panel(Running):
         with self.lock:
             _, made, why = self._forecasts.get(id(plan), (None, None, ""))
         return made, why
+
+    @property
+    def model_label(self) -> str:
+        """What runs of this model are filed under."""
+        return self._label(self.model_id)
 
     def key(self) -> tuple[str, ...]:
         """What a run of these settings would measure, as ``Run.key``."""
@@ -322,76 +329,6 @@ class Panel(Running):
             return None
         return runs.Run(0, self._label(self.pinned.model_id), self._type(self.pinned.quant),
                         runs.on_this_cpu(self.pinned.settings), 0).key
-
-    # ---------- models
-
-    def models(self) -> list[tuple[str, str]]:
-        """``(id, label)`` of each model that can be picked, and the way to open another."""
-        return [*((key, name) for key, (name, _) in self._models.items()),
-                *([] if "demo" in self._models else [("demo", "embedded demo")]), ("open", "open a GGUF file …")]
-
-    def _label(self, model_id: str) -> str:
-        return self._models[model_id][0] if model_id in self._models else model_id
-
-    def _type(self, quant: str) -> str:
-        return quant or main_type(self.opened)
-
-    def _choose_model(self, model_id: str) -> None:
-        self.opening = model_id == "open"
-        if self.opening or model_id == self.model_id:
-            return
-        if model_id == "demo" and "demo" not in self._models:
-            self._models["demo"] = ("embedded demo", self.engine.demo())
-        if model_id not in self._models:
-            raise SettingsError(f"no model {clean(model_id, 40)}; pick one of the list")
-        self._free()
-        self._take(model_id)
-
-    def _open(self, path: str) -> None:
-        if not path:
-            return
-        self._free()
-        model = self.engine.open(str(Path(path).expanduser()))
-        name = f"file{len(self._models)}"
-        self._models[name] = (clean(Path(path).name, 40), model)
-        self.opening = False
-        self.drafts.pop("path", None)
-        self._take(name)
-
-    def _free(self) -> None:
-        if self.jobs.busy:
-            raise SettingsError("a run is on; stop it first")
-
-    def _requantize(self, quant: str) -> None:
-        self._free()
-        if quant == self.quant or self._restore(quant):
-            return
-        if quant not in self.engine.quants():
-            raise SettingsError(f"quant type {clean(quant, 40)} is not known here; pick one of the list")
-        opened = self.opened
-
-        def work(stop: threading.Event) -> None:
-            model = self.engine.requantized(opened, quant)
-            with self.lock:
-                if not stop.is_set() and self.opened is opened:
-                    self._made[self.model_id, quant] = model
-                    while len(self._made) > _MADE:
-                        del self._made[next(iter(self._made))]
-                    self._restore(quant)
-                self.doing = ""
-
-        self.doing = f"re-quantizing to {quant}"
-        self.jobs.start(work, self._failed)
-
-    def _restore(self, quant: str) -> bool:
-        """Use the model as opened (an empty name) or as it was re-quantized before; False when it was not."""
-        model = self.opened if not quant else self._made.get((self.model_id, quant))
-        if model is None:
-            return False
-        if quant != self.quant:
-            self.quant = quant
-            self._use(model)
-        return True
 
     def _failed(self, error: Exception) -> None:
         self.error, self.doing, self.live = one_line(error), "", None

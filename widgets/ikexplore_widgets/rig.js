@@ -59,7 +59,7 @@ export default function (host, shared) {
               'tr',
               {},
               h('th', {scope: 'col'}, rows[0].host ? 'Host' : 'GPU'),
-              rows[0].fields.map(f => h('th', {scope: 'col'}, f.unit ? `${f.label}, ${f.unit}` : f.label)),
+              rows[0].fields.map(f => h('th', {scope: 'col', class: f.key}, f.unit ? `${f.label}, ${f.unit}` : f.label)),
             ),
           ),
           h(
@@ -69,7 +69,12 @@ export default function (host, shared) {
               h(
                 'tr',
                 {},
-                h('th', {scope: 'row'}, swatch({name: row.host ? 'CPU' : row.title, host: row.host, sim: row.sim}), ` ${row.title}`),
+                h(
+                  'th',
+                  {scope: 'row'},
+                  swatch({name: row.host ? 'CPU' : row.title, host: row.host, sim: row.sim}),
+                  row.host ? ' CPU' : ` GPU ${row.id}`,
+                ),
                 row.fields.map(f => {
                   const input = field(`${row.id}.${f.key}`, {
                     class: f.key,

@@ -91,7 +91,7 @@ def _switch(panel: Panel, key: str) -> dict[str, Any]:
 def _number(panel: Panel, key: str, step: str = "one") -> dict[str, Any]:
     row = _row(panel, key, "number", step=step, min=0)
     if row["value"] is None or (key == "ngl" and panel.base.given.get("n_gpu_layers") is None and not row["error"]):
-        full = panel.base.resolved(panel.model, panel.present)
+        full = panel.base.resolved(panel.model, panel.machine if panel.rigs.described else panel.present)
         row["value"], row["placeholder"] = "", {"t": str(full.n_threads), "ngl": "all", "c": str(full.n_ctx)}.get(key, "")
     return row
 
@@ -272,8 +272,9 @@ def _fmoe(panel: Panel) -> tuple[str, bool]:
 
 
 def _t(panel: Panel) -> tuple[str, bool]:
-    cores = panel.present.cores
-    return (f"for prompt and generation; {cores} cores here" if cores else "for prompt and generation"), False
+    other = panel.rigs.described
+    cores, where = (panel.machine.cores, "in this rig") if other else (panel.present.cores, "here")
+    return (f"for prompt and generation; {cores} cores {where}" if cores else "for prompt and generation"), False
 
 
 def mib(value: float) -> str:

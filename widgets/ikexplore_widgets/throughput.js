@@ -28,6 +28,8 @@ export default function (host, shared) {
     table,
   );
 
+  /** A forecast rate, with no more than three figures. */
+  const about = v => rate(Number(v.toPrecision(3)));
   /** A step of 1, 2 or 5 times a power of ten that gives at most `most` of them below the value. */
   function nice(value, most) {
     const rough = Math.max(value, 1e-9) / most,
@@ -79,7 +81,7 @@ export default function (host, shared) {
     if (drawn && was)
       parts.push(s('path', {d: line(was, `s_${id}`, x, v => y(Math.min(v, high))), fill: 'none', stroke: 'var(--ink3)', 'stroke-width': 1.25, 'stroke-dasharray': '1 3'}));
     if (above)
-      parts.push(s('text', {x: W - right, y: top + 9, 'text-anchor': 'end', class: 'halo'}, `forecast \u2248 ${rate(made[`s_${id}`][0])}, above this chart`));
+      parts.push(s('text', {x: W - right, y: 11, 'text-anchor': 'end'}, `forecast \u2248 ${about(made[`s_${id}`][0])} \u2191`));
     const says = (run, row) => ({
       onpointermove: e =>
         tip.show(
@@ -180,6 +182,7 @@ export default function (host, shared) {
           state.throughput.empty,
         ),
       );
+    host.dataset[`above${id}`] = above ? 1 : '';
     svg.setAttribute('height', H);
     svg.replaceChildren(...parts);
     attr(
@@ -199,8 +202,8 @@ export default function (host, shared) {
         tip.show(
           [
             ['Forecast, not measured', 'b'],
-            `${id.toUpperCase()} \u2248 ${rate(f[name][i])} t/s at N_KV ${num(f.n_kv[i])}`,
-            [`80 % within ${rate(f[`${name}_low`][i])}\u2013${rate(f[`${name}_high`][i])}`, 'mut'],
+            `${id.toUpperCase()} \u2248 ${about(f[name][i])} t/s at N_KV ${num(f.n_kv[i])}`,
+            [`80 % within ${about(f[`${name}_low`][i])}\u2013${about(f[`${name}_high`][i])}`, 'mut'],
           ],
           e,
         );
@@ -232,8 +235,8 @@ export default function (host, shared) {
     const line = (colour, width) => s('path', {d: 'M0 5H22', stroke: colour, 'stroke-width': width});
     key.replaceChildren(
       ...[
-        f.now ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)')) : null,
-        f.now && f.pinned ? item('forecast of pinned', dots('var(--ink3)')) : null,
+        f.now && !(host.dataset.abovepp && host.dataset.abovetg) ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)')) : null,
+        f.now && f.pinned && !host.dataset.abovepp ? item('forecast of pinned', dots('var(--ink3)')) : null,
         item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
         live
           ? item(
@@ -310,14 +313,15 @@ export default function (host, shared) {
       attr(where, 'aria-expanded', f.open);
       host.dataset.forecast = f.now ? `${f.now.s_pp[0]} ${f.now.s_tg[0]}` : '';
       clear.hidden = !runs.some(r => r.kind === 'earlier');
-      legend(runs, live);
       rows(runs);
       const last = now && now.rows[now.rows.length - 1];
       host.dataset.points = now ? now.rows.length : 0;
       host.dataset.last = last ? last.join(' ') : '';
     },
     draw() {
-      for (const one of CHARTS) chart(one, state.throughput.runs, state.throughput.live);
+      const runs = state.throughput.runs.filter(r => !r.other); // another model's rates mean nothing on this scale
+      for (const one of CHARTS) chart(one, runs, state.throughput.live);
+      legend(runs, state.throughput.live);
     },
   };
 }

@@ -16,14 +16,15 @@ def state(panel: Panel) -> dict[str, Any]:
     shown = list(panel.runs)
     named = runs.names([run for run in shown if run.rows] or shown)
     full = panel.settings.resolved(panel.model, panel.present)
-    reach = max([full.n_ctx, *(row[0] for run in shown for row in run.rows)])
+    reach = max([full.n_ctx, *(row[0] for run in shown for row in run.rows if run.model == panel.model_label)])
     live = None
     if panel.running is not None and panel.live and panel.live.get("phase") in ("pp", "tg"):
         live = {"phase": panel.live["phase"], "n_kv": n_kv(panel), "rate": round(float(panel.live.get("t_s") or 0), 3)}
     out = []
     for run in shown:
         kind = "now" if run.key == key else "pinned" if run.key == pinned_key else "earlier"
-        out.append({"id": run.number, "name": named.get(run.number, ""), "kind": kind,
+        other = run.model != panel.model_label
+        out.append({"id": run.number, "other": other, "name": named.get(run.number, ""), "kind": kind,
                     "note": "stopped early" if run.state == "stopped" else "",
                     "rows": [[n, pp, tg, round(s_pp, 3), round(s_tg, 3)] for n, pp, tg, s_pp, s_tg in run.rows]})
     busy = panel.running is not None and panel.running.key == key

@@ -1,12 +1,12 @@
 // Where the forecast time goes: a stacked bar for a micro-batch and one for a token, in the order of the devices.
-// Colour is the device, strength the cause; what crosses PCIe is grey. The thin line is how long the pinned plan takes.
+// Colour is the device, strength the cause; what crosses PCIe is ink. The thin line is how long the pinned plan takes.
 
 const STRENGTH = {experts: 1, weights: 0.8, attention: 0.6, 'other ops': 0.42, 'start of ops': 0.3};
 
 export default function (host, shared) {
   const {h, s, attr, hue, num} = shared.kit,
     {state, tip} = shared;
-  const ms = t => (t >= 10 ? `${t.toFixed(1)} s` : t >= 0.1 ? `${num(t * 1000)} ms` : `${(t * 1000).toPrecision(2)} ms`);
+  const ms = t => (t >= 10 ? `${t.toFixed(1)} s` : t >= 1 ? `${t.toFixed(2)} s` : t >= 0.1 ? `${num(t * 1000)} ms` : `${(t * 1000).toPrecision(2)} ms`);
 
   function bar(kind, title, parts, was) {
     const total = parts.reduce((sum, part) => sum + part[2], 0),
@@ -16,9 +16,8 @@ export default function (host, shared) {
     let at = 0;
     for (const [name, cause, t] of parts) {
       const device = state.memory.devices.find(d => d.name === name),
-        known = device || name === '',
-        colour = device ? `var(${hue(device).name})` : name === '' ? 'var(--line2)' : 'var(--ink3)';
-      const strength = device ? (STRENGTH[cause] ?? 0.5) * (device.sim ? 0.85 : 1) : cause === 'weights' || known ? 1 : 0.6;
+        colour = device ? `var(${hue(device).name})` : name ? 'var(--ink)' : 'var(--line2)';
+      const strength = device ? (STRENGTH[cause] ?? 0.5) * (device.sim ? 0.85 : 1) : !name ? 1 : cause === 'weights' ? 0.7 : 0.5;
       svg.append(
         s('rect', {
           x: `${(100 * at) / full}%`,
