@@ -8,7 +8,6 @@ import numpy as np
 from ..graph.graph import Graph
 from ..graph.ops import OP
 from ..graph.types import BLOCK, BLOCK_BYTES, ROW_META
-from ..models.build import build
 from ..schedule.plan import Plan
 from ..schedule.schedule import Schedule, schedule
 
@@ -104,9 +103,8 @@ def work(plan: Plan, n_tokens: int, n_kv: int, scheduled: Schedule | None = None
 
 def evaluation(plan: Plan, n_tokens: int, n_kv: int) -> Schedule:
     """The graph of ``n_tokens`` tokens over ``n_kv`` cells, scheduled with the offload policy."""
-    p = plan.placement
-    graph = build(plan.model, plan.settings, plan.machine, n_tokens, n_kv=n_kv, n_outputs=1, tensors=p.tensors)
-    return schedule(graph, p, plan.rules, plan.settings.offload_policy)
+    graph = plan.graph_of(n_tokens, 1, n_kv)
+    return schedule(graph, plan.placement, plan.rules, plan.settings.offload_policy)
 
 
 def _row_bytes(kind: np.ndarray, columns: np.ndarray) -> np.ndarray:

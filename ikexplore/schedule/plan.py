@@ -19,7 +19,7 @@ from .lint import Finding, findings
 from .log import log
 from .schedule import MIB, Schedule, Split, schedule, two_decimals
 
-KEPT_GRAPHS = 6  #: per model
+KEPT_GRAPHS = 12  #: per model: a plan has two, its forecast four more
 _GRAPHS: "weakref.WeakKeyDictionary[Model, dict[tuple, Graph]]" = weakref.WeakKeyDictionary()
 
 
@@ -85,17 +85,17 @@ class Plan:
 
     def scheduled(self, n_tokens: int, n_outputs: int | None = None, policy: bool = False) -> Schedule:
         """The graph of ``n_tokens`` tokens over the whole cache, scheduled; with the offload policy if asked."""
-        graph = self._graph(n_tokens, n_outputs)
+        graph = self.graph_of(n_tokens, n_outputs)
         return schedule(graph, self.placement, self.rules, self.settings.offload_policy if policy else ())
 
-    def _graph(self, n_tokens: int, n_outputs: int | None) -> Graph:
-        """The graph; the last few of a model are kept, for overrides and devices do not change them."""
+    def graph_of(self, n_tokens: int, n_outputs: int | None = None, n_kv: int | None = None) -> Graph:
+        """The graph, over all of the cache if not said; the last of a model are kept: -ot and devices do not change them."""
         p, s, kept = self.placement, self.settings, _GRAPHS.setdefault(self.model, {})
         engine = (bool(p.gpus), self.machine.commit_date, s.split_mode, s.main_gpu, len(p.gpus))
-        key = (p.context, p.tensors.signature, engine, n_tokens, n_outputs)
+        key = (p.context, p.tensors.signature, engine, n_tokens, n_outputs, n_kv)
         graph = kept.pop(key, None)
         if graph is None:
-            graph = build(self.model, s, self.machine, n_tokens, n_outputs=n_outputs, tensors=p.tensors)
+            graph = build(self.model, s, self.machine, n_tokens, n_kv=n_kv, n_outputs=n_outputs, tensors=p.tensors)
         kept[key] = graph  # the last one asked for is the last to go
         while len(kept) > KEPT_GRAPHS:
             kept.pop(next(iter(kept)))

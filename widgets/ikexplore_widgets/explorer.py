@@ -78,8 +78,9 @@ class Explorer(anywidget.AnyWidget):
             picture = panel.picture
             if drawn.get("of") is not picture:
                 self._plans += 1
-                drawn.clear()
-                drawn.update(of=picture, about=header.about(panel), memory=memory.state(picture, self._plans),
+                if drawn.get("model") is not panel.model:
+                    drawn.update(model=panel.model, about=header.about(panel))
+                drawn.update(of=picture, memory=memory.state(picture, self._plans),
                              tensors=tensors.state(picture), splits=splits.state(picture))
             pin = panel.pinned
             if drawn.get("pin") is not pin:

@@ -79,10 +79,11 @@ export function swatch(device) {
   return node;
 }
 
-/** Messages to the kernel: changes of settings are merged and sent at most every 50 ms, everything else at once. */
+/** Messages to the kernel: the first change of settings goes at once, more of them are merged to one every 50 ms. */
 export function makePost(model) {
   let patch = {},
     timer = 0,
+    last = -1000,
     seq = 0;
   const flush = () => {
     clearTimeout(timer);
@@ -90,13 +91,14 @@ export function makePost(model) {
     if (!Object.keys(patch).length) return;
     const values = patch;
     patch = {};
+    last = performance.now();
     model.send({kind: 'set', seq, values});
   };
   return {
     set(values) {
       Object.assign(patch, values);
       seq += 1;
-      if (!timer) timer = setTimeout(flush, 50);
+      if (!timer) timer = setTimeout(flush, Math.max(0, last + 50 - performance.now()));
     },
     send(kind, values = {}) {
       flush();
