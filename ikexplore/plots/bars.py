@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import palette
-from .figure import SMALL, axes, caption, fill, hatch, label, mib, new, picture_of
+from .figure import SMALL, axes, caption, fill, hatch, label, mib, new, picture_of, say
 from .picture import Device, Picture
 
 if TYPE_CHECKING:
@@ -24,8 +24,16 @@ def memory(plan: Any) -> Figure:
     n = len(picture.devices)
     figure = new(0.62 + 0.36 * n)
     caption(figure, 0.62 + 0.36 * n - 0.22, "Memory", "model, KV, compute, MiB")
+    say(figure, *(words(d) + "." for d in picture.devices))
     draw(axes(figure, 0.12, 0.36 * n, right=1.6), picture)
     return figure
+
+
+def words(device: Device) -> str:
+    """What a device holds, as a sentence without its dot."""
+    of = f" of {mib(device.capacity)}" if device.capacity is not None else ""
+    over = ", does not fit" if device.capacity is not None and device.total > device.capacity else ""
+    return f"{device.name}{', simulated' if device.simulated else ''}: {mib(device.total)}{of} MiB{over}"
 
 
 def marked(device: Device) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import palette
-from .figure import SMALL, WIDTH, axes, caption, new
+from .figure import SMALL, WIDTH, axes, caption, new, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,10 @@ def throughput(sweeps: Any = (), labels: Sequence[str] | None = None, forecast: 
     figure = new(2.75)
     what = "measured" if forecast is None else "marks: measured; band: forecast" if runs else "forecast, not measured"
     caption(figure, 2.55, "Throughput", f"{what}, against N_KV, tokens in the cache")
+    say(figure, *(_words(name, points(run, "s_pp"), points(run, "s_tg")) for name, run in zip(named, runs)))
+    if forecast is not None:
+        ends = (forecast.rows[0], forecast.rows[-1])
+        say(figure, *(f"Forecast at N_KV {r['n_kv']}: PP {r['s_pp']:.3g}, TG {r['s_tg']:.3g} tokens/s." for r in ends))
     half = (WIDTH - 0.9) / 2
     for i, (key, title) in enumerate(_PANELS):
         left = 0.5 + i * (half + 0.3)
@@ -43,6 +47,13 @@ def throughput(sweeps: Any = (), labels: Sequence[str] | None = None, forecast: 
             figure.legend(*ax.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.045, 0.0), frameon=False,
                           ncols=min(4, len(runs)), fontsize=SMALL, labelcolor=palette.rgba("ink2"))
     return figure
+
+
+def _words(name: str, pp: Sequence[tuple[float, float, float]], tg: Sequence[tuple[float, float, float]]) -> str:
+    if not pp:
+        return f"{name}: no rows."
+    first, last = (f"PP {pp[i][1]:.3g}, TG {tg[i][1]:.3g} tokens/s at N_KV {pp[i][0]:g}" for i in (0, -1))
+    return f"{name}: {first}; {last}."
 
 
 def draw(ax: Axes, curves: Sequence[Sequence[tuple[float, float, float]]], names: Sequence[str], title: str) -> None:

@@ -38,12 +38,15 @@ def _shown_figure() -> Any:
     from matplotlib.figure import Figure
 
     class ShownFigure(Figure):
+        #: what the figure shows, in words: its alternative text on a page
+        alt = ""
+
         def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
             import base64
 
             data, width = png(self)
             return ({"image/png": base64.b64encode(data).decode("ascii"), "text/plain": repr(self)},
-                    {"image/png": {"width": width}})
+                    {"image/png": {"width": width, "alt": self.alt}})
 
     ShownFigure.__name__ = ShownFigure.__qualname__ = "Figure"
     return ShownFigure
@@ -68,6 +71,12 @@ def caption(figure: Figure, top: float, title: str, note: str = "") -> None:
         figure.text(0.1 / wide + (len(title) * 0.092 + 0.15) / wide, top / tall, note, fontsize=SMALL,
                     color=palette.rgba("ink2"), va="center")
     text.set_in_layout(False)
+    say(figure, f"{title}{': ' if title and note else ''}{note}.")
+
+
+def say(figure: Figure, *sentences: str) -> None:
+    """Add to what a figure says to those who do not see it."""
+    figure.alt = " ".join([figure.alt, *(clean(s, 400) for s in sentences if s)]).strip()  # type: ignore[attr-defined]
 
 
 def fill(device: Device) -> tuple[float, float, float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import palette
-from .figure import SMALL, axes, caption, fill, label, mib, new, picture_of
+from .figure import SMALL, axes, caption, fill, label, mib, new, picture_of, say
 from .picture import MIB, Lanes, Picture
 from .tensormap import layer_ticks
 
@@ -29,6 +29,7 @@ def splits(plan: Any, graph: str = "pp") -> Figure:
     strip = _STRIP if sum(lanes.input_bytes) + sum(lanes.weight_bytes) else 0.0
     figure = new(tall + strip + 0.75)
     caption(figure, tall + strip + 0.53, "Splits", note(lanes))
+    say(figure, f"{len(lanes)} splits over {len(picture.devices)} devices.")
     ax = axes(figure, 0.3 + strip, tall)
     draw(ax, picture, lanes)
     last = ax

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from . import palette
-from .figure import SMALL, axes, caption, new
+from .figure import SMALL, axes, caption, new, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,7 @@ def frontier(points: Mapping[str, tuple[float, float]], x: str, y: str, title: s
     caption(figure, _BOTTOM + _HEIGHT + _NAMES + 0.15, title, "dark and named: nothing is both smaller and better")
     ax = axes(figure, _BOTTOM, _HEIGHT, left=_LEFT)
     names = unbeaten(points)
+    say(figure, f"{len(points)} points; nothing beats {', '.join(names)}.")
     ax.plot(*zip(*points.values()), "o", color=palette.rgba("ghost"), markersize=4.5, markeredgewidth=0)
     ax.plot(*zip(*(points[n] for n in names)), "o-", color=palette.rgba("ink"), markersize=4.5, linewidth=0.8)
     if log:

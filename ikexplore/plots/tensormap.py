@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import palette
-from .figure import SMALL, axes, caption, fill, new, picture_of
+from .figure import SMALL, axes, caption, fill, new, picture_of, say
 from .picture import Grid, Picture
 from .words import clean
 
@@ -27,6 +27,8 @@ def tensors(plan: Any) -> Figure:
     tall = height(picture.grid)
     figure = new(tall + 0.75)
     caption(figure, tall + 0.53, "Tensors", note(picture))
+    counts = [picture.at.count(i) for i in range(len(picture.devices))]
+    say(figure, *(f"{d.name} holds {n} of {len(picture.at)} tensors." for d, n in zip(picture.devices, counts)))
     ax = axes(figure, 0.3, tall)
     draw(ax, picture)
     layer_ticks(ax, picture.grid)

@@ -137,3 +137,42 @@ def test_nothing_here_needs_pyplot_and_a_page_no_matplotlib():
             "assert 'matplotlib' not in sys.modules; plots.memory(p)._repr_mimebundle_();"
             "assert 'matplotlib.pyplot' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_the_forecast_is_a_band_without_marks(plans):
+    plan = plans["pub-491-no-rtr"]
+    made = plan.forecast([0, 8192, 28672])
+    rows = [{"n_kv": 4096 * i, "s_pp": 280.0 - i, "s_tg": 15.0} for i in range(4)]
+    alone, both = plots.throughput(forecast=made), plots.throughput([rows], labels=["here"], forecast=made)
+    for figure, marked in ((alone, 0), (both, 1)):
+        for ax, key in zip(figure.axes, ("s_pp", "s_tg")):
+            lines = ax.get_lines()
+            assert len(ax.collections) == 1 and sum(line.get_marker() not in ("None", "") for line in lines) == marked
+            low, high = ax.collections[0].get_paths()[0].get_extents().intervaly
+            assert low == pytest.approx(made.rows[-1][f"{key}_low"]) and high == pytest.approx(made.rows[0][f"{key}_high"])
+            assert ax.get_ylim()[0] == 0
+        assert "orecast" in figure.alt and f"PP {made.rows[0]['s_pp']:.3g}" in figure.alt
+    with pytest.raises(ValueError, match="at least one sweep"):
+        plots.throughput()
+
+
+def test_where_the_time_goes_is_the_whole_of_it(plans):
+    made = plans["pub-491-no-rtr"].forecast(0)
+    figure = plots.where(made)
+    (ax,) = figure.axes
+    wide = [sum(bar.get_width() for bar in ax.patches if bar.get_y() < y + 0.3 and bar.get_y() > y - 0.3) for y in (0, 1)]
+    assert wide == pytest.approx([1, 1])
+    most = max(made.where(0)["pp"].items(), key=lambda item: item[1])[0].replace(": ", " ")
+    assert most in figure.alt and "4096 tokens" in figure.alt
+
+
+def test_every_figure_and_the_page_say_what_they_show(plans):
+    plan = plans["pub-491-rtr"]
+    for name, wanted in (("memory", "CUDA1, simulated: 2"), ("tensors", "of 1131 tensors"), ("splits", "149 splits over 5")):
+        _, metadata = getattr(plots, name)(plan)._repr_mimebundle_()
+        assert wanted in metadata["image/png"]["alt"]
+    root = xml.fromstring(plots.page(plan, forecast=plan.forecast(0)))
+    space = "{http://www.w3.org/2000/svg}"
+    assert "149 splits for prompts" in root.findtext(f"{space}desc") and root.get("role") == "img"
+    assert "forecast, not measured" in " ".join(t.text or "" for t in root.iter(f"{space}text"))
+    assert not list(root.iter(f"{space}circle"))
