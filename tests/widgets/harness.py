@@ -27,6 +27,7 @@ const model = {
   send: content => window.toKernel(JSON.stringify(content)),
 };
 window.tell = content => { for (const f of listeners['msg:custom'] || []) f(content, []); };
+window.model = model;
 window.count = () => Object.values(listeners).reduce((n, s) => n + s.size, 0);
 const url = URL.createObjectURL(new Blob([%(esm)s], {type: 'text/javascript'}));
 const widget = (await import(url)).default;

@@ -162,6 +162,16 @@ def test_files_are_saved_by_the_page(opened, tmp_path):
         assert p.page.evaluate("document.activeElement.className") == "btn save"
 
 
+def test_a_panel_without_its_kernel_says_so(opened):
+    p = opened(Explorer(engine=scene.FakeEngine(pace=0.2, rows=100)))
+    p.page.click("button.run")
+    p.until(lambda: p.page.get_attribute(".ikx", "data-running") == "1")
+    p.page.evaluate("void (window.model.send = () => { throw new Error('Cannot send') })")
+    p.page.click(".k-rtr .sw")
+    p.page.wait_for_selector(".notice:has-text('Run the cell again')")
+    assert p.page.get_attribute(".ikx", "data-running") == "0" and p.page.is_disabled("button.run")
+
+
 NAMELESS = """[...document.querySelectorAll(
     '.ikx button, .ikx input, .ikx select, .ikx textarea, .ikx canvas, .ikx svg[role=img]')]
   .filter(e => e.getClientRects().length && !(e.getAttribute('aria-label') || e.innerText || e.closest('label')))

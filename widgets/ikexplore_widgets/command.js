@@ -25,7 +25,16 @@ export default function (host, shared) {
       ),
     ),
   );
-  const save = h('button', {class: 'btn save', 'aria-haspopup': 'true', 'aria-expanded': 'false', onclick: () => (menu.hidden ? unfold() : shut())}, 'Save');
+  const save = h(
+    'button',
+    {
+      class: 'btn save',
+      'aria-haspopup': 'true',
+      'aria-expanded': 'false',
+      onclick: () => (menu.hidden ? unfold() : shut()),
+    },
+    'Save',
+  );
   function unfold() {
     menu.hidden = false;
     save.setAttribute('aria-expanded', 'true');
@@ -40,7 +49,8 @@ export default function (host, shared) {
     const step = {ArrowDown: 1, ArrowUp: -1}[e.key],
       all = [...menu.children];
     if (e.key === 'Escape') shut(true);
-    else if (step) all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus({preventScroll: true});
+    else if (step)
+      all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus({preventScroll: true});
     else return;
     e.preventDefault();
   });

@@ -87,7 +87,8 @@ function skeleton(h) {
 
 async function render({model, el}) {
   const sources = model.get('_parts');
-  const kit = await load(sources, 'kit');
+  const kit = await load(sources, 'kit'),
+    rules = await load(sources, 'rules');
   const {nodes, notice, say, root} = skeleton(kit.h);
   root.dataset.theme = themeOf(document.body);
   el.append(root);
@@ -104,13 +105,22 @@ async function render({model, el}) {
   const schedule = () => {
     if (!frame && !closed) frame = requestAnimationFrame(paint);
   };
+  /** Without its kernel the panel is a picture; say so, and that nothing runs any more. */
+  function gone() {
+    problem = 'The kernel behind this panel is gone. Run the cell again for a live one.';
+    if (state.header)
+      state.header = {...state.header, running: false, doing: false, can_run: false, status: '', done: 0};
+    stale.add('header');
+    schedule();
+  }
   const shared = {
     kit,
+    rules,
     root,
     nodes,
     state,
     say: value => kit.text(say, value),
-    post: kit.makePost(model),
+    post: kit.makePost(model, gone),
     tip: kit.makeTip(root),
     redraw: () => {
       redraw = true;

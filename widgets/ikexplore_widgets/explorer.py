@@ -22,8 +22,8 @@ from .panel import Panel
 from .ticker import Ticker
 
 _HERE = Path(__file__).resolve().parent
-_PARTS = ("kit", "header", "facts", "rig", "settings", "headline", "memory", "throughput", "where", "tensors", "splits",
-          "findings", "command")
+_PARTS = ("kit", "rules", "header", "facts", "rig", "settings", "headline", "memory", "throughput", "where", "tensors",
+          "splits", "findings", "command")
 
 
 @cache

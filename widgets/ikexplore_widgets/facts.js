@@ -4,7 +4,8 @@ export default function (host, shared) {
   const {h, num, figure} = shared.kit,
     {state, post} = shared;
   let shown = '';
-  const close = () => h('button', {class: 'link sm', onclick: () => post.send('show', {name: 'facts', on: false})}, 'close');
+  const close = () =>
+    h('button', {class: 'link sm', onclick: () => post.send('show', {name: 'facts', on: false})}, 'close');
   const pairs = (rows, cls = '') =>
     h(
       'dl',

@@ -80,11 +80,18 @@ export function swatch(device) {
 }
 
 /** Messages to the kernel: the first change of settings goes at once, more of them are merged to one every 50 ms. */
-export function makePost(model) {
+export function makePost(model, gone) {
   let patch = {},
     timer = 0,
     last = -1000,
     seq = 0;
+  const give = content => {
+    try {
+      model.send(content);
+    } catch {
+      gone(); // the kernel was restarted or shut down: nobody listens
+    }
+  };
   const flush = () => {
     clearTimeout(timer);
     timer = 0;
@@ -92,7 +99,7 @@ export function makePost(model) {
     const values = patch;
     patch = {};
     last = performance.now();
-    model.send({kind: 'set', seq, values});
+    give({kind: 'set', seq, values});
   };
   return {
     set(values) {
@@ -103,7 +110,7 @@ export function makePost(model) {
     send(kind, values = {}) {
       flush();
       seq += 1;
-      model.send({kind, seq, ...values});
+      give({kind, seq, ...values});
     },
     /** Number of the last change that was made here; a state that is older does not know of it yet. */
     seq: () => seq,

@@ -7,7 +7,10 @@ export default function (host, shared) {
     learned = h('p', {class: 'sm mut'}),
     wrong = h('p', {class: 'sm bad', 'aria-live': 'polite'}),
     table = h('div', {class: 'devices'});
-  const detect = h('button', {class: 'btn sm detect', onclick: () => post.send(state.rig.detecting ? 'stop' : 'detect')});
+  const detect = h('button', {
+    class: 'btn sm detect',
+    onclick: () => post.send(state.rig.detecting ? 'stop' : 'detect'),
+  });
   const close = h('button', {class: 'link sm', onclick: () => post.send('show', {name: 'rig', on: false})}, 'close');
   const count = field('count', {class: 'num', inputmode: 'numeric', 'aria-label': 'Number of GPUs'});
   const words = field('words', {
@@ -59,7 +62,9 @@ export default function (host, shared) {
               'tr',
               {},
               h('th', {scope: 'col'}, rows[0].host ? 'Host' : 'GPU'),
-              rows[0].fields.map(f => h('th', {scope: 'col', class: f.key}, f.unit ? `${f.label}, ${f.unit}` : f.label)),
+              rows[0].fields.map(f =>
+                h('th', {scope: 'col', class: f.key}, f.unit ? `${f.label}, ${f.unit}` : f.label),
+              ),
             ),
           ),
           h(
@@ -117,7 +122,11 @@ export default function (host, shared) {
           const node = inputs.get(`${device.id}.${f.key}`);
           node.put(f.value);
           attr(node, 'placeholder', f.known);
-          attr(node, 'title', f.error || (f.value === '' && f.known ? `${f.known}, of the datasheet or a guess` : null));
+          attr(
+            node,
+            'title',
+            f.error || (f.value === '' && f.known ? `${f.known}, of the datasheet or a guess` : null),
+          );
           attr(node, 'aria-invalid', f.error ? 'true' : null);
         }
     },

@@ -79,9 +79,19 @@ export default function (host, shared) {
     if (drawn) forecast(parts, svg, drawn, id, x, y, reach, left, W - left - right);
     const was = state.throughput.forecast.pinned;
     if (drawn && was)
-      parts.push(s('path', {d: line(was, `s_${id}`, x, v => y(Math.min(v, high))), fill: 'none', stroke: 'var(--ink3)', 'stroke-width': 1.25, 'stroke-dasharray': '1 3'}));
+      parts.push(
+        s('path', {
+          d: line(was, `s_${id}`, x, v => y(Math.min(v, high))),
+          fill: 'none',
+          stroke: 'var(--ink3)',
+          'stroke-width': 1.25,
+          'stroke-dasharray': '1 3',
+        }),
+      );
     if (above)
-      parts.push(s('text', {x: W - right, y: 11, 'text-anchor': 'end'}, `forecast \u2248 ${about(made[`s_${id}`][0])} \u2191`));
+      parts.push(
+        s('text', {x: W - right, y: 11, 'text-anchor': 'end'}, `forecast \u2248 ${about(made[`s_${id}`][0])} \u2191`),
+      );
     const says = (run, row) => ({
       onpointermove: e =>
         tip.show(
@@ -185,16 +195,21 @@ export default function (host, shared) {
     host.dataset[`above${id}`] = above ? 1 : '';
     svg.setAttribute('height', H);
     svg.replaceChildren(...parts);
-    attr(
-      svg,
-      'aria-label',
-      `${name} against N_KV, ${now ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}` : state.throughput.empty || 'nothing measured'}${made ? `; forecast ${rate(made[`s_${id}`][0])} at 0, ${rate(made[`s_${id}`].at(-1))} at ${made.n_kv.at(-1)}` : ''}`,
-    );
+    const told = now
+      ? `${now.rows.length} measured points, ${rate(now.rows[0][column])} tokens a second at ${now.rows[0][0]}`
+      : state.throughput.empty || 'nothing measured';
+    const curve = made && made[`s_${id}`],
+      ahead = made ? `; forecast ${about(curve[0])} at 0, ${about(curve.at(-1))} at ${made.n_kv.at(-1)}` : '';
+    attr(svg, 'aria-label', `${name} against N_KV, ${told}${ahead}`);
   }
-  const line = (f, name, x, y) => f.n_kv.map((n, i) => `${i ? 'L' : 'M'}${x(n).toFixed(1)} ${y(f[name][i]).toFixed(1)}`).join('');
+  const line = (f, name, x, y) =>
+    f.n_kv.map((n, i) => `${i ? 'L' : 'M'}${x(n).toFixed(1)} ${y(f[name][i]).toFixed(1)}`).join('');
   function forecast(parts, svg, f, id, x, y, reach, left, wide) {
     const name = `s_${id}`,
-      back = f.n_kv.map((n, i) => `L${x(n).toFixed(1)} ${y(f[`${name}_low`][i]).toFixed(1)}`).reverse().join('');
+      back = f.n_kv
+        .map((n, i) => `L${x(n).toFixed(1)} ${y(f[`${name}_low`][i]).toFixed(1)}`)
+        .reverse()
+        .join('');
     const tell = {
       onpointermove: e => {
         const n = ((e.clientX - svg.getBoundingClientRect().left - left) / wide) * reach,
@@ -211,13 +226,43 @@ export default function (host, shared) {
       onpointerleave: () => tip.hide(),
     };
     if (f.n_kv.length > 1) {
-      parts.push(s('path', {class: 'fc band', d: `${line(f, `${name}_high`, x, y)}${back}Z`, fill: 'var(--band)', ...tell}));
-      parts.push(s('path', {class: 'fc', d: line(f, name, x, y), fill: 'none', stroke: 'var(--ink2)', 'stroke-width': 1.5, 'stroke-dasharray': '1 3', 'pointer-events': 'none'}));
+      parts.push(
+        s('path', {class: 'fc band', d: `${line(f, `${name}_high`, x, y)}${back}Z`, fill: 'var(--band)', ...tell}),
+      );
+      parts.push(
+        s('path', {
+          class: 'fc',
+          d: line(f, name, x, y),
+          fill: 'none',
+          stroke: 'var(--ink2)',
+          'stroke-width': 1.5,
+          'stroke-dasharray': '1 3',
+          'pointer-events': 'none',
+        }),
+      );
       return;
     }
     const at = x(f.n_kv[0]); // one length of context: a bar as wide as a mark would be
-    parts.push(s('rect', {class: 'fc band', x: at - 4, width: 8, y: y(f[`${name}_high`][0]), height: y(f[`${name}_low`][0]) - y(f[`${name}_high`][0]), fill: 'var(--band)', ...tell}));
-    parts.push(s('path', {class: 'fc', d: `M${at - 6} ${y(f[name][0])}H${at + 6}`, stroke: 'var(--ink2)', 'stroke-width': 1.5, 'stroke-dasharray': '1 3'}));
+    parts.push(
+      s('rect', {
+        class: 'fc band',
+        x: at - 4,
+        width: 8,
+        y: y(f[`${name}_high`][0]),
+        height: y(f[`${name}_low`][0]) - y(f[`${name}_high`][0]),
+        fill: 'var(--band)',
+        ...tell,
+      }),
+    );
+    parts.push(
+      s('path', {
+        class: 'fc',
+        d: `M${at - 6} ${y(f[name][0])}H${at + 6}`,
+        stroke: 'var(--ink2)',
+        'stroke-width': 1.5,
+        'stroke-dasharray': '1 3',
+      }),
+    );
   }
   function words(run, row) {
     return [
@@ -235,7 +280,9 @@ export default function (host, shared) {
     const line = (colour, width) => s('path', {d: 'M0 5H22', stroke: colour, 'stroke-width': width});
     key.replaceChildren(
       ...[
-        f.now && !(host.dataset.abovepp && host.dataset.abovetg) ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)')) : null,
+        f.now && !(host.dataset.abovepp && host.dataset.abovetg)
+          ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)'))
+          : null,
         f.now && f.pinned && !host.dataset.abovepp ? item('forecast of pinned', dots('var(--ink3)')) : null,
         item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
         live
