@@ -173,6 +173,8 @@ def test_a_session_with_discussion_491(address, chrome, capsys):
     page.wait_for_function("document.querySelectorAll('.ikx .lab.lane').length === 5")
     page.fill('.ikx .rigview [aria-label="CPU, Cores"]', "48")
     page.keyboard.press("Enter")
+    page.fill('.ikx .rigview [aria-label="CPU, Memory, MiB"]', "128000")
+    page.keyboard.press("Enter")
     page.click(".ikx .rigview .cap .link")
     page.click(".ikx button.paste")
     argv = scene.facts()["pub-491-no-rtr"]["argv"]
@@ -198,16 +200,17 @@ def test_a_session_with_discussion_491(address, chrome, capsys):
 
     page.select_option(".ikx .k-model select", "demo")
     page.wait_for_selector('.ikx h2:has-text("ikexplore demo")')
-    page.fill(".ikx .k-ub .other", "64")
+    page.fill(".ikx .k-ub .other", "16")  # so many short rows that it cannot end before Stop
     page.keyboard.press("Enter")
     page.fill(".ikx .k-c input", "4096")
     page.keyboard.press("Enter")
-    page.wait_for_function("/-c 4096.*-ub 64/.test(document.querySelector('.ikx .cmd').innerText)")
+    page.wait_for_function("/-c 4096.*-ub 16/.test(document.querySelector('.ikx .cmd').innerText)")
     run_until(book, 2)
     frames, size, begin = traffic.frames, traffic.bytes, time.monotonic()
     page.wait_for_timeout(3000)
     seconds = time.monotonic() - begin
     frames, size = traffic.frames - frames, traffic.bytes - size
+    assert page.get_attribute(".ikx", "data-running") == "1"
     page.click(".ikx button.run")
     page.wait_for_selector('.ikx[data-running="0"]')
     assert int(page.get_attribute(".ikx .thru", "data-points")) >= 2

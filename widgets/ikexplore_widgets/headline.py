@@ -54,7 +54,7 @@ def _forecast(panel: Panel) -> list[dict[str, Any]]:
                                 "sub": f"no forecast: {why}" if why else "\u00a0"}
         if made is not None:
             row, name = made.rows[0], f"s_{phase}"
-            band = f"80{_THIN}% within {about(row[f'{name}_low'])}–{about(row[f'{name}_high'])}"
+            band = f"80{_THIN}%: {about(row[f'{name}_low'])}–{about(row[f'{name}_high'])}"
             before = was.rows[0][name] if was is not None else 0.0
             cell.update(value=f"≈{_THIN}{about(row[name])}", unit="t/s", quiet=False, sub=band)
             if before:
@@ -107,8 +107,8 @@ def rate(value: float) -> str:
 
 
 def about(value: float) -> str:
-    """A forecast rate: no more than three figures."""
-    return rate(float(f"{value:.3g}"))
+    """A forecast rate: no more than three figures; ``121k`` from ten thousand on."""
+    return f"{value / 1000:.3g}k" if value >= 9995 else rate(float(f"{value:.3g}"))
 
 
 def short(tokens: int) -> str:

@@ -57,7 +57,7 @@ class Rigs:
         found += [(f"sim{n}", f"CPU + {n} simulated GPU{'s' if n > 1 else ''}") for n in SIMULATED]
         found += [(f"rig:{name}", clean(name.replace("-", " "), 60)) for name in Machine.rigs()]
         if self.chosen.edited is not None:
-            found.append(("edited", f"edited: {label(self.chosen.edited)}"))
+            found.append(("edited", f"edited, {label(self.chosen.edited).removeprefix('CPU + ').removesuffix(', simulated')}"))
         return found
 
     def choose(self, rig: str) -> None:

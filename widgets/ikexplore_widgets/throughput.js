@@ -29,7 +29,7 @@ export default function (host, shared) {
   );
 
   /** A forecast rate, with no more than three figures. */
-  const about = v => rate(Number(v.toPrecision(3)));
+  const about = v => (v >= 9995 ? `${Number((v / 1000).toPrecision(3))}k` : rate(Number(v.toPrecision(3))));
   /** A step of 1, 2 or 5 times a power of ten that gives at most `most` of them below the value. */
   function nice(value, most) {
     const rough = Math.max(value, 1e-9) / most,
@@ -88,10 +88,11 @@ export default function (host, shared) {
           'stroke-dasharray': '1 3',
         }),
       );
-    if (above)
-      parts.push(
-        s('text', {x: W - right, y: 11, 'text-anchor': 'end'}, `forecast \u2248 ${about(made[`s_${id}`][0])} \u2191`),
-      );
+    if (above) {
+      const at = {x: W - right, y: 11, 'text-anchor': 'end'},
+        words = `${W > 300 ? 'forecast ' : ''}\u2248 ${about(made[`s_${id}`][0])} \u2191`;
+      parts.push(s('text', at, s('title', {}, 'The forecast lies above this chart'), words));
+    }
     const says = (run, row) => ({
       onpointermove: e =>
         tip.show(
@@ -284,7 +285,9 @@ export default function (host, shared) {
           ? item('forecast, 80 % band', s('rect', {width: 22, height: 10, fill: 'var(--band)'}), dots('var(--ink2)'))
           : null,
         f.now && f.pinned && !host.dataset.abovepp ? item('forecast of pinned', dots('var(--ink3)')) : null,
-        item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'})),
+        !f.now || has('now') || has('pinned')
+          ? item('measured', line('var(--ink)', 1.5), s('circle', {cx: 11, cy: 5, r: 3.25, fill: 'var(--ink)'}))
+          : null,
         live
           ? item(
               'being timed',

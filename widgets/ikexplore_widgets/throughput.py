@@ -30,7 +30,8 @@ def state(panel: Panel) -> dict[str, Any]:
     busy = panel.running is not None and panel.running.key == key
     told = forecasts.state(panel, bool(changes(panel)))
     if told["rig"] or panel.machine.gpus:
-        note = "forecast: this rig; measured: this computer's CPU"
+        mine = any(run.rows and run.model == panel.model_label for run in shown)
+        note = "discs: this CPU; band: rig" if mine else "forecast, against N_KV"
     else:
         note = "against N_KV, tokens in the cache"
     return {"ctx": reach, "runs": out, "live": live, "note": note, "forecast": told,
