@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ikexplore import cli, lab
+from ikexplore.cli import shared
 from ikexplore.errors import IkexploreError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,21 +88,21 @@ def test_sweep_of_the_embedded_model_prints_rows_as_they_come(repetitions, capsy
 def test_plan_prints_the_log_and_says_whether_it_fits(free_mib, code, capsys, tmp_path):
     rig = tmp_path / "rig.toml"
     rig.write_text(f"[[gpu]]\nfree_mib = {free_mib}\n")
-    model = Path(cli.__file__).parent / "demo" / "demo.gguf"
+    model = Path(lab.__file__).parent / "demo" / "demo.gguf"
     assert cli.main(["plan", str(model), "--rig", str(rig), "--", "-c", "512"]) == code
     assert "graph splits = 2" in capsys.readouterr().out
 
 
 def test_a_fault_of_the_program_is_no_answer(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_parser", lambda: 1 / 0)
+    monkeypatch.setattr(cli, "parser", lambda: 1 / 0)
     assert cli.main(["detect"]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_a_pasted_command_line_is_one_word_behind_the_dashes(capsys):
-    options = cli._parser().parse_args(["sweep"])
+    options = cli.parser().parse_args(["sweep"])
     options.flags = ["$ CUDA_VISIBLE_DEVICES=0 ./bin/llama-sweep-bench -m model.gguf \\\n -ub 1024 --odd"]
-    settings = cli._settings(options)
+    settings = shared.settings_of(options)
     assert settings.n_ubatch == 1024 and settings.model_path == "model.gguf"
     assert capsys.readouterr().err == "ikexplore: warning: unknown flag --odd is ignored\n"
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import palette
 from .curves import points
-from .figure import SMALL, WIDTH, axes, caption, new
+from .figure import SMALL, WIDTH, axes, caption, new, say
+from .stack import STRENGTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 _PANELS = (("s_pp", "Prompt S_PP, t/s"), ("s_tg", "Generation S_TG, t/s"))
 _KINDS = (("pp", "Prompt, per 1000 tokens"), ("tg", "Generation, one token"))
-#: what a cause is called in a bar, and how strong its device's colour is there
-_CAUSES = {"experts": 1.0, "weights": 0.72, "attention": 0.5, "other ops": 0.34, "start of ops": 0.22}
+#: strength of grey by what crosses PCIe
 _LINKS = {"weights": 1.0, "activations": 0.6, "changes of device": 0.4, "changes between GPUs": 0.25}
 _LETTER = 0.0088  # of a panel's width, roughly: what does not fit its part is not written
 
@@ -39,6 +39,8 @@ def rates(forecast: Any, measured: Any = None) -> Figure:
         ax.margins(x=0.04)
         ax.grid(axis="y", color=palette.rgba("line"), linewidth=0.8)
         ax.set_axisbelow(True)
+    ends = forecast.rows[:1] + forecast.rows[-1:] if len(forecast.rows) > 1 else forecast.rows
+    say(figure, *(f"N_KV {r['n_kv']}: PP {r['s_pp']:.3g}, TG {r['s_tg']:.3g} tokens/s." for r in ends))
     return figure
 
 
@@ -69,7 +71,16 @@ def where(forecasts: Any, labels: Sequence[str] | None = None, n_kv: int | Seque
     for i, (kind, title) in enumerate(_KINDS):
         ax = axes(figure, 0.1 + (1 - i) * (0.4 + 0.36 * n), 0.36 * n, left=1.5, right=1.1)
         _draw(ax, [(name, parts[kind]) for name, parts in bars], title)
+        say(figure, *(_words(title, name, parts[kind]) for name, parts in bars))
     return figure
+
+
+def _words(title: str, name: str, parts: dict[str, float]) -> str:
+    """One bar as a sentence: its length and the four causes that take most."""
+    total = sum(parts.values())
+    most = sorted(parts.items(), key=lambda item: -item[1])[:4]
+    shares = ", ".join(f"{cause.replace(': ', ' ')} {100 * s / (total or 1):.0f} %" for cause, s in most)
+    return f"{title}{', ' + name if name else ''}: {_seconds(total)}; {shares}."
 
 
 def _bars(forecasts: Any, labels: Sequence[str] | None, n_kv: int | Sequence[int]) -> list[tuple[str, Any]]:
@@ -97,7 +108,7 @@ def _draw(ax: Axes, bars: Sequence[tuple[str, dict[str, float]]], title: str) ->
             wide = seconds / longest
             device, _, what = cause.partition(": ")
             r, g, b, _ = palette.rgba("ink3" if device in ("PCIe", "disk") else palette.device_role(device))
-            strength = (_LINKS if device == "PCIe" else _CAUSES).get(what, 0.3)
+            strength = (_LINKS if device == "PCIe" else STRENGTH).get(what, 0.3)
             ax.barh(row, wide, left=at, height=0.6, color=(r, g, b, strength), edgecolor=palette.rgba("bg"),
                     linewidth=0.8 if wide > 0.004 else 0, hatch="////" if device == "PCIe" else None)
             words = next((w for w in (f"{device} {what}", what) if wide > _LETTER * len(w) + 0.012), "")
@@ -117,7 +128,7 @@ def _order(cause: str) -> tuple[int, str, float]:
     """GPUs, the CPU, then PCIe; within a device what is strongest first."""
     device, _, what = cause.partition(": ")
     kind = 2 if device == "PCIe" else 1 if device == "CPU" else 0
-    return kind, device, -(_LINKS if device == "PCIe" else _CAUSES).get(what, 0.3)
+    return kind, device, -(_LINKS if device == "PCIe" else STRENGTH).get(what, 0.3)
 
 
 def _seconds(value: float) -> str:

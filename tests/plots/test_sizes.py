@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from ikexplore import plots
 from ikexplore.plots.sizes import spread
@@ -22,6 +22,7 @@ def test_only_the_unbeaten_are_named():
     assert ax.get_yscale() == "log" and len(ax.lines[0].get_xdata()) == 5
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=40).map(sorted), st.floats(0.01, 1))
 def test_spread_keeps_order_gap_and_borders(wanted, gap):
     found = spread(wanted, gap, 10.0)

@@ -37,7 +37,7 @@ TEXTS = [path for path in FILES if path.suffix in SOURCES | {".ipynb", ""} and "
 
 
 def test_the_files_are_found():
-    assert len(FILES) > 50 and ROOT / "ikexplore" / "cli.py" in FILES
+    assert len(FILES) > 50 and ROOT / "ikexplore" / "lab.py" in FILES
 
 
 def test_only_the_known_entries_lie_at_the_top():

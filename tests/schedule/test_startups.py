@@ -6,8 +6,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 from corpus_plans import records, results
 
-#: runs that differ, and why: builds of pull requests that were never, or only partly, part of the engine
-KNOWN = {"p430-L45": "adds instead of MULTI_ADD", "p492-L648": "kernels for iq1_s_r4, not yet for iq1_m_r4"}
+#: runs that differ, and why: builds of pull requests that were never part of the engine
+KNOWN = {"p430-L45": "adds instead of MULTI_ADD"}
 
 
 def test_posted_figures():
