@@ -49,7 +49,7 @@ def test_equal_row_by_row(number):
 
 
 def test_the_engine_of_june_does_not_know_gpt_oss():
-    with pytest.raises(ikx.SettingsError, match="does not know the architecture 'gpt-oss'"):
+    with pytest.raises(ikx.ModelError, match="does not know the architecture 'gpt-oss'"):
         build(header("gpt-oss"), ikx.Settings(profile="2025-06"))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import ikexplore as ikx
-from ikexplore.run import Session, load_imatrix
+from ikexplore.run import Session
 
 F16_BOUND = 5e-4  #: relative L2 of logits that an F16 run may be away from the reference
 #: what the reference's own paths of latent attention (-mla x -fa, ubatches) are apart in F16
@@ -185,7 +185,7 @@ class Reference:
             return ikx.open(path)
         recipe = ikx.Recipe(kind.lower(), pure=True, output="q8_0", embedding="q8_0")
         with tempfile.TemporaryDirectory() as folder:
-            imatrix = load_imatrix(self.folder / "imatrix.dat") if self.quants[kind]["imatrix"] else None
+            imatrix = ikx.Imatrix.load(self.folder / "imatrix.dat") if self.quants[kind]["imatrix"] else None
             ikx.quantize(self.model, Path(folder) / "q.gguf", recipe, imatrix=imatrix)
             made = ikx.open(Path(folder) / "q.gguf")
             return made.replaced({t.name: (t.type, np.array(made.data(t.name))) for t in made.tensors.values()})

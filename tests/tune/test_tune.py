@@ -2,9 +2,9 @@
 
 import itertools
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
-from conftest import DATA
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,8 @@ from ikexplore.tune.found import rates
 from ikexplore.tune.pieces import pieces
 from ikexplore.tune.search import Search
 
+DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[1] / "data"
 HEADERS = ("qwen3-30b-a3b-q4_k_m", "deepseek-r1-iq1_s_r4", "llama-3.1-8b-q4_k_m")
 
 

@@ -4,8 +4,7 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
-from conftest import DATA
-from test_tune import HEADERS, NARROW, model, rig, tuned
+from test_tune import DATA, HEADERS, NARROW, model, rig, tuned
 
 import ikexplore as ikx
 from ikexplore.cli import main
