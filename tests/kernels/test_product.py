@@ -11,10 +11,14 @@ FORMATS = formats.names()
 
 
 def quantized(x):
-    """x as the kernels see it: 8 bits per 32 values, scale = largest magnitude / 127 in float32."""
-    blocks = x.reshape(len(x), -1, 32)
-    d = np.abs(blocks).max(axis=2, keepdims=True) / np.float32(127)
-    q = np.rint(blocks / np.where(d == 0, 1, d))
+    """x as the kernels see it: 8 bits per 32 values; the best of three steps, then the scale that fits the codes best."""
+    blocks = x.reshape(len(x), -1, 32).astype(np.float64)
+    top = np.abs(blocks).max(axis=2, keepdims=True)
+    top[top == 0] = 1
+    codes = np.stack([np.rint(blocks / top * steps) for steps in (127, 125, 123)])
+    errors = ((blocks - codes * top / np.array([127, 125, 123]).reshape(3, 1, 1, 1)) ** 2).sum(3, keepdims=True)
+    q = np.take_along_axis(codes, errors.argmin(0)[None], axis=0)[0]
+    d = (blocks * q).sum(2, keepdims=True) / np.maximum((q * q).sum(2, keepdims=True), 1)
     return (q * d).reshape(x.shape)
 
 
