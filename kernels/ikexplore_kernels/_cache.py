@@ -76,6 +76,8 @@ def jit(fn: Callable | None = None, **options: Any) -> Any:
         return functools.partial(jit, **options)
     from numba import njit
 
+    if options.get("forceinline"):
+        options = piece_options(**options)
     options = {"cache": True, "nogil": True, "error_model": "numpy", **options}
     if not options["cache"]:
         return njit(**options)(fn)
@@ -83,6 +85,15 @@ def jit(fn: Callable | None = None, **options: Any) -> Any:
         return njit(**options)(fn)
 
 
-def inner(fn: Callable) -> Any:
-    """``numba.njit`` for the pieces of ops: compiled into their callers, never cached on their own."""
-    return jit(fn, cache=False)
+def piece_options(**more: Any) -> dict[str, Any]:
+    """numba's options for functions that are only ever compiled into others."""
+    from ._pieces import Piece
+
+    return {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Piece, **more}
+
+
+def inner(fn: Callable | None = None, **options: Any) -> Any:
+    """``numba.njit`` for the pieces of ops: compiled into their callers, never cached nor called on their own."""
+    if fn is None:
+        return functools.partial(inner, **options)
+    return jit(fn, **piece_options(**options))

@@ -4,6 +4,9 @@ A *record* is a row of int64: ``[address, chunks, argument 0, argument 1, ...]``
 ``op(format a, format b, record, chunk, chunks, thread)``: the formats are empty values (i8, ignored) whose numba type
 specialises one Python source for each quant type; ops without a format take plain i8. Arguments are raw addresses,
 sizes, or float64 bits. Nothing here checks bounds: whoever lowers a graph checks shapes.
+
+An op may leave to *parts* what differs from format to format (``has_parts``): C functions ``part(format a, 7 int64)`` whose
+addresses stand at the end of its record. The op itself is then compiled once per kind of format (`Format.kind`).
 """
 
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from numba import carray, cfunc, typeof, types
 from numba.extending import intrinsic
 
 from ._cache import cache_in, inner, ops_folder
+from .formats import names
 
 #: int64 items of a record; the first two are the op's address and its number of chunks
 WIDTH, FIRST = 48, 2
@@ -130,21 +134,59 @@ def call_op(typingctx, address, record, chunk, chunks, thread):
     return types.void(*[types.int64] * 5), codegen
 
 
+@intrinsic
+def call_part(typingctx, record, i, a, b, c, d, e, f, g):
+    """Run part i of the record's op."""
+    def codegen(context, builder, sig, args):
+        at = builder.add(args[0], builder.sub(_I64(8 * (WIDTH - 1)), builder.mul(args[1], _I64(8))))
+        address = builder.load(builder.inttoptr(at, _I64.as_pointer()), align=8)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8), *[_I64] * 7])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), [ir.IntType(8)(0), *args[2:]])
+        return context.get_dummy_value()
+    return types.void(*[types.int64] * 9), codegen
+
+
 _compiled: dict[tuple, Any] = {}
+_parts: dict[tuple, tuple[Callable, ...]] = {}
 
 
-def op_address(op: Callable, a: Any = None, b: Any = None) -> int:
-    """The address of ``op`` compiled for the formats a and b (None: not used); compiled once, then cached on disk."""
-    key = (op.__module__, op.__name__, a and a.name, b and b.name)
+def has_parts(*parts: Callable) -> Callable:
+    """Says that these functions do the format's share of an op's work."""
+    def mark(op: Callable) -> Callable:
+        _parts[op.__module__, op.__name__] = parts
+        return op
+    return mark
+
+
+def _key(op: Callable, a: Any, b: Any) -> tuple:
+    return op.__module__, op.__name__, a and a.name, b and b.name
+
+
+def _address(op: Callable, signature: Any, *formats: Any) -> int:
+    key = _key(op, *(*formats, None)[:2])
     if key not in _compiled:
-        kinds = [types.int8 if f is None else typeof(f) for f in (a, b)]
-        stems = dict.fromkeys(f.name for f in (a, b) if f is not None)
+        stems = dict.fromkeys(f.name for f in formats if f is not None and f.name in names())
         with cache_in(ops_folder(*stems)):
-            signature = types.void(*kinds, *[types.int64] * 4)
             _compiled[key] = cfunc(signature, cache=True, error_model="numpy")(op)
     return _compiled[key].address
 
 
+def op_address(op: Callable, a: Any = None, b: Any = None) -> int:
+    """The address of ``op`` compiled for the formats a and b (None: not used); compiled once, then cached on disk."""
+    if (op.__module__, op.__name__) in _parts:
+        part_addresses(op, a)
+        a = a.kind
+    kinds = [types.int8 if f is None else typeof(f) for f in (a, b)]
+    return _address(op, types.void(*kinds, *[types.int64] * 4), a, b)
+
+
+def part_addresses(op: Callable, a: Any) -> list[int]:
+    """The addresses of an op's parts for format a, the first one last: how they stand at the end of a record."""
+    parts = _parts.get((op.__module__, op.__name__), ())
+    return [_address(part, types.void(typeof(a), *[types.int64] * 7), a) for part in reversed(parts)]
+
+
 def is_compiled(op: Callable, a: Any = None, b: Any = None) -> bool:
     """Whether this process has the op already; for progress messages."""
-    return (op.__module__, op.__name__, a and a.name, b and b.name) in _compiled
+    parts = _parts.get((op.__module__, op.__name__), ())
+    return all(_key(part, a, None) in _compiled for part in parts) and _key(op, a.kind if parts else a, b) in _compiled

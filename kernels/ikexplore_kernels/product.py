@@ -8,12 +8,13 @@ columns by way of expanded weights in scratch, two groups of 16 rows and a panel
 
 import numpy as np
 
-from ._cache import inner, jit
-from .abi import arg, get_f32, get_i32, get_i64, put_f32
+from ._cache import inner
+from .abi import arg, call_part, get_f32, get_i32, get_i64, has_parts, put_f32
 from .formats.base import block_bytes16, by_eight, halves, has_min, unpack
 from .mathv import vsilu
 from .simd import *
 
+ONE_COLUMN, EXPAND = 0, 1  # places of the parts
 PANEL, SHORT = 512, 256  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
 
 
@@ -28,7 +29,7 @@ def ask_ahead(q, w, base, stride, b, groups):
         prefetch_far(w, base + groups * 16 * stride + b * block_bytes16(q) + i)
 
 
-part_of = jit(cache=False, forceinline=True)
+part_of = inner(forceinline=True)
 
 
 @part_of
@@ -73,21 +74,20 @@ def four_blocks(q, w, base, stride, b, x, d, s, acc):
     return two_blocks(q, w, base, stride, b + 2, x, d, s, two_blocks(q, w, base, stride, b, x, d, s, acc))
 
 
-@inner
-def one_column(q, w, base, stride, k, x, d, s):
-    """16 rows at w + base times one column: f32x16.
+def one_column(q, w, stride, k, x, d, s, out):
+    """Part: 16 rows at w times one column, to float32[16] at out.
 
     With eight blocks written out, the compiler loads and widens once what they have in common: headers, words of codes.
     """
     acc = splat_f32x16(np.float32(0))
     if by_eight(q):
         for b in range(0, k // 32, 8):
-            acc = four_blocks(q, w, base, stride, b, x, d, s, acc)
-            acc = four_blocks(q, w, base, stride, b + 4, x, d, s, acc)
+            acc = four_blocks(q, w, 0, stride, b, x, d, s, acc)
+            acc = four_blocks(q, w, 0, stride, b + 4, x, d, s, acc)
     else:
         for b in range(k // 32):
-            acc = one_block(q, w, base, stride, b, x, d, s, acc)
-    return acc
+            acc = one_block(q, w, 0, stride, b, x, d, s, acc)
+    store_f32x16(out, 0, acc)
 
 
 @part_of
@@ -115,20 +115,19 @@ def expand_two(q, w, base, stride, b, i, codes, scales, mins):
     put_block(q, second, i + 1, codes, scales, mins)
 
 
-@inner
-def expand(q, w, base, stride, b0, n, codes, scales, mins):
-    """n blocks of 16 rows from b0 (a multiple of 8) on, unpacked: codes, scales and mins as in ``put_block``."""
+def expand(q, w, stride, b0, n, codes, scales, mins):
+    """Part: n blocks of the 16 rows at w from b0 (a multiple of 8) on, unpacked: codes, scales and mins as in ``put_block``."""
     if by_eight(q):
         for i in range(0, n, 8):
             b = (b0 & -8) + i  # says to the compiler that it is one
-            expand_two(q, w, base, stride, b, i, codes, scales, mins)
-            expand_two(q, w, base, stride, b + 2, i + 2, codes, scales, mins)
-            expand_two(q, w, base, stride, b + 4, i + 4, codes, scales, mins)
-            expand_two(q, w, base, stride, b + 6, i + 6, codes, scales, mins)
+            expand_two(q, w, 0, stride, b, i, codes, scales, mins)
+            expand_two(q, w, 0, stride, b + 2, i + 2, codes, scales, mins)
+            expand_two(q, w, 0, stride, b + 4, i + 4, codes, scales, mins)
+            expand_two(q, w, 0, stride, b + 6, i + 6, codes, scales, mins)
     else:
         for i in range(n):
-            unpacked = unpack(q, w, base, stride, b0 + i)
-            ask_ahead(q, w, base, stride, b0 + i, 2)
+            unpacked = unpack(q, w, 0, stride, b0 + i)
+            ask_ahead(q, w, 0, stride, b0 + i, 2)
             put_block(q, unpacked, i, codes, scales, mins)
 
 
@@ -189,10 +188,10 @@ def gate_up(spill, gate, count):
 
 
 @inner
-def one_group(q, w, w2, base, stride, k, x, d, s, spill):
+def one_group(record, w, w2, x, d, s, spill):
     """One column, 16 rows, with w2 fused in as the gate when there is one."""
     for i in range(2 if w2 != 0 else 1):
-        store_f32x16(spill, 64 * i, one_column(q, w if i == 0 else w2, base, stride, k, x, d, s))
+        call_part(record, ONE_COLUMN, w if i == 0 else w2, arg(record, 1), arg(record, 2), x, d, s, spill + 64 * i)
     if w2 != 0:
         gate_up(spill, spill + 64, 1)
 
@@ -212,7 +211,8 @@ def wide_groups(q, record, w, w2, row, row2, t0, t1, sums):
         n = min(panel, k - k0)
         for i in range(2):
             at = w + row * stride if i == 0 else (w2 if w2 != 0 else w) + row2 * stride
-            expand(q, at, 0, stride, k0 // 32, n // 32, part[0] + i * size, part[1] + i * size, part[2] + i * size)
+            to = codes + i * size
+            call_part(record, EXPAND, at, stride, k0 // 32, n // 32, to, to + 16 * panel, to + 16 * panel + 64 * (panel // sub))
         for t in range(t0, t1):
             x, d = arg(record, 6) + (t * k + k0) * TILE, arg(record, 7) + (t * k + k0) // 32 * TILE * 4
             s = arg(record, 8) + (t * k + k0) // sub * TILE * 4
@@ -258,6 +258,7 @@ def share(record, chunk):
     return expert, groups * part // parts, groups * (part + 1) // parts, t0, t1
 
 
+@has_parts(one_column, expand)
 def product(q, b, record, chunk, chunks, thread):
     """Op: a matrix product, or one per expert, plain or as up * silu(gate).
 
@@ -285,7 +286,7 @@ def product(q, b, record, chunk, chunks, thread):
         row = start_row(g, m)
         for t in range(t0, t1):
             x, d, s = arg(record, 6) + t * k, arg(record, 7) + t * (k // 32) * 4, arg(record, 8) + t * (k // sub) * 4
-            one_group(q, w, w2, row * stride, stride, k, x, d, s, spill)
+            one_group(record, w + row * stride, w2 + row * stride if w2 != 0 else 0, x, d, s, spill)
             put(spill, arg(record, 10) + t * 8, 1, row, lanes)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .abi import FIRST, WIDTH, is_compiled, op_address
+from .abi import FIRST, WIDTH, is_compiled, op_address, part_addresses
 from .formats import Format
 
 
@@ -47,8 +47,10 @@ class Program:
             progress(len(missing), len(missing), "")
         self.records = np.zeros((len(self.instructions), WIDTH), np.int64)
         for record, i in zip(self.records, self.instructions):
-            if len(i.args) > WIDTH - FIRST:
-                raise ValueError(f"{i.op.__name__} has {len(i.args)} arguments; a record holds {WIDTH - FIRST}")
+            parts = part_addresses(i.op, i.a)
+            if len(i.args) > WIDTH - FIRST - len(parts):
+                raise ValueError(f"{i.op.__name__} has {len(i.args)} arguments; a record holds {WIDTH - FIRST - len(parts)}")
+            record[WIDTH - len(parts):] = parts
             record[0], record[1] = op_address(i.op, i.a, i.b), i.chunks
             for n, value in enumerate(i.args):
                 record[FIRST + n] = np.float64(value).view(np.int64) if isinstance(value, float) else value

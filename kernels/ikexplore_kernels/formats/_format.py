@@ -42,6 +42,24 @@ class Code:
     has_min: bool = False
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Formats whose unpacked codes look alike: as many columns share a scale, and all or none have minima."""
+
+    sub: int
+    has_min: bool
+
+    @property
+    def name(self) -> str:
+        return f"codes of {self.sub}{' with minima' if self.has_min else ''}"
+
+    @property
+    def _numba_type_(self) -> Any:
+        from .base import FormatType
+
+        return FormatType("codes", 0, self.sub, self.has_min, False, 0, 32)
+
+
 class Format:
     """One quant type: sizes, codecs, and (as an empty numba value) the key that specialises kernels.
 
@@ -115,6 +133,11 @@ class Format:
 
         size = 16 * 32 * self.block_bytes // self.block
         return FormatType(self.name, self.code.bias, self.code.sub, self.code.has_min, self.dense, size, self.block)
+
+    @functools.cached_property
+    def kind(self) -> Kind:
+        """What kernels that work on unpacked codes depend on, as an empty numba value."""
+        return Kind(self.code.sub, self.code.has_min)
 
     # ---------------------------------------------------------------------------------------------- codecs
 

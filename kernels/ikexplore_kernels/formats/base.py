@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import NativeValue, models, overload, register_model, unbox
 
+from .._cache import piece_options
 from . import get
 from ._format import Code, Format
 
@@ -29,6 +30,9 @@ __all__ = [
     "unpack",
     "widen",
 ]
+
+
+PIECE = piece_options(forceinline=True)
 
 
 class FormatType(types.Type):
@@ -97,19 +101,19 @@ def columns(q, w, base, c):
     raise NotImplementedError("for use inside compiled kernels")
 
 
-@overload(unpack, jit_options={"forceinline": True})
+@overload(unpack, jit_options=PIECE)
 def _unpack(q, w, base, stride, b):
     if isinstance(q, FormatType):
         return get(q.format).code.unpack
 
 
-@overload(widen, jit_options={"forceinline": True})
+@overload(widen, jit_options=PIECE)
 def _widen(q, w, base, stride, c):
     if isinstance(q, FormatType):
         return get(q.format).code.widen
 
 
-@overload(columns, jit_options={"forceinline": True})
+@overload(columns, jit_options=PIECE)
 def _columns(q, w, base, c):
     if isinstance(q, FormatType):
         return get(q.format).code.columns
