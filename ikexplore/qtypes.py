@@ -74,7 +74,7 @@ class Quant:
         return self._do(self.format.row_bytes, n_cols)
 
     def decode(self, data: Any, n_cols: int) -> np.ndarray:
-        """uint8 [rows, row_bytes(n_cols)] -> float32 [rows, n_cols].
+        """``data`` uint8 [rows, row_bytes(n_cols)] -> float32 [rows, n_cols].
 
         Raises QuantError for a wrong number of bytes or columns, or rows that are not whole groups. Any bytes decode;
         a scale that is NaN or infinite gives weights that are.
@@ -82,7 +82,8 @@ class Quant:
         return self._do(self.format.decode, np.asarray(data), n_cols)
 
     def encode(self, weights: Any, imatrix: Any = None) -> np.ndarray:
-        """Finite numbers [rows, columns] -> uint8 [rows, row_bytes(columns)], as close as a search for scales gets.
+        """``weights``, finite numbers [rows, columns] -> uint8 [rows, row_bytes(columns)], as close as a search for scales
+        gets.
 
         ``imatrix``: the importance of each column (mean squared activation), [columns], not negative. Raises QuantError
         for NaN or infinity (named by position), a wrong shape, or columns that the block does not divide.
@@ -99,14 +100,18 @@ class Quant:
         return self._do(self.format.encode, x32, imatrix)
 
     def repack(self, data: Any, n_cols: int) -> np.ndarray:
-        """Bytes of the plain type -> the interleaved type's [rows, q.repacked.row_bytes(n_cols)].
+        """``data``, uint8 [rows, row_bytes(n_cols)] of the plain type -> the interleaved type's [rows,
+        q.repacked.row_bytes(n_cols)].
 
-        Raises QuantError where there is none.
+        Raises QuantError where there is none, for a wrong number of bytes, or rows that are not whole groups.
         """
         return self._do(self.format.repack, np.asarray(data), n_cols)
 
     def unrepack(self, data: Any, n_cols: int) -> np.ndarray:
-        """Bytes of the interleaved type -> the plain type's: the inverse of repack."""
+        """``data`` of the interleaved type, ``n_cols`` columns a row -> the plain type's bytes: the inverse of repack.
+
+        Raises QuantError as ``repack`` does.
+        """
         return self._do(self.format.unrepack, np.asarray(data), n_cols)
 
     def _importance(self, imatrix: Any, n_cols: int) -> np.ndarray:
@@ -141,7 +146,22 @@ def _finite(x: np.ndarray, original: np.ndarray, what: str, advice: str) -> None
 
 
 def quant(name: str) -> Quant:
-    """The quant type of that name in any case. Raises QuantError that lists close names."""
+    """The quant type of that ``name`` in any case. Raises QuantError that lists close names.
+
+    >>> import ikexplore as ikx, numpy as np
+    >>> q = ikx.quant("IQ4_KS")
+    >>> q.bpw, q.block, q.repacked.name
+    (4.3125, 256, 'iq4_ks_r4')
+    >>> x = np.random.default_rng(0).standard_normal((4, 512), np.float32)
+    >>> data = q.encode(x)                   # uint8 [rows, row_bytes]
+    >>> data.shape == (4, q.row_bytes(512))
+    True
+    >>> back = q.decode(data, 512)           # float32 [rows, columns]
+    >>> bool(np.sqrt(((back - x) ** 2).mean()) < 0.1)
+    True
+    >>> bool((q.unrepack(q.repack(data, 512), 512) == data).all())
+    True
+    """
     try:
         return Quant(formats.get(name))
     except ValueError as error:
@@ -149,7 +169,12 @@ def quant(name: str) -> Quant:
 
 
 def quants() -> list[str]:
-    """Names of all quant types, in the order of their ids."""
+    """Names of all quant types, in the order of their ids. Never raises.
+
+    >>> import ikexplore as ikx
+    >>> len(ikx.quants()), ikx.quants()[:3]
+    (73, ['f32', 'f16', 'q4_0'])
+    """
     return formats.names()
 
 

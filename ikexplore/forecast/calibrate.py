@@ -23,12 +23,21 @@ SAYS = 0.02
 
 
 def calibrate(machine: Machine, runs: Any) -> Machine:
-    """The machine with ``learned``: its factors as measured runs show them, in place of what it had learned before.
+    """The ``machine`` with ``learned``: its factors as measured runs show them, in place of what it had learned before.
 
     runs: one or more, each a Sweep; ``(model, run)`` with a Run of ``ikx.logs`` (its settings and rows);
     ``(model, settings, rows)`` with rows as dicts ``n_kv``, ``s_pp`` and/or ``s_tg`` (tokens/s), ``pp`` (default a
     micro-batch); or a Plan's ``(plan, rows)``. Every run is taken to be made on this machine: give all of them at once.
     ``learned.to_markdown()`` reports what was learnt and how sure it is. Raises IkexploreError for runs without rows.
+
+    >>> import ikexplore as ikx
+    >>> model, rig = ikx.demo.header("qwen3-235b-a22b-iq4_xs"), ikx.Machine.load("tr7965wx-a6000")
+    >>> flags = ikx.Settings.parse("-ngl 99 -ot exps=CPU -c 4096")
+    >>> before = ikx.plan(model, flags, rig).forecast(0).rows[0]
+    >>> faster = ikx.calibrate(rig, (model, flags, [{"n_kv": 0, "s_pp": 2 * before["s_pp"], "s_tg": 2 * before["s_tg"]}]))
+    >>> after = ikx.plan(model, flags, faster).forecast(0).rows[0]
+    >>> before["s_tg"] < after["s_tg"] < 2 * before["s_tg"]
+    True
     """
     every = _several(runs)
     if not every:

@@ -26,6 +26,7 @@ class NextRun:
     tells: tuple[str, ...]
 
     def command(self) -> str:
+        """The flags to run it with."""
         return self.plan.settings.command()
 
     def __str__(self) -> str:

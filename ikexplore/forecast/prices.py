@@ -53,7 +53,7 @@ class Prices:
         return pp, self.tg[rows, place].sum(axis=-1) + self.rest_tg + changes * self.change_tg
 
     def rates(self, place: np.ndarray, changes: int | np.ndarray = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens/s of prompt and generation, as ``seconds``."""
+        """Tokens/s of prompt and generation; ``place`` and ``changes`` as for ``seconds``."""
         pp, tg = self.seconds(place, changes)
         return self.plan.n_tokens / pp, 1.0 / tg
 

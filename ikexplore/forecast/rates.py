@@ -26,6 +26,7 @@ class Where(dict):
     """Seconds by cause: ``{"pp": {"CPU: experts": ...}, "tg": {...}}``, of one micro-batch and of one token."""
 
     def to_markdown(self) -> str:
+        """A table of causes, in milliseconds and as a share."""
         lines = ["| | cause | ms | share |", "|---|---|---|---|"]
         for kind, parts in self.items():
             total = sum(parts.values())
@@ -125,9 +126,11 @@ class Forecast:
 
     @property
     def settings(self) -> Any:
+        """Those of the plan."""
         return self.plan.settings
 
     def to_markdown(self) -> str:
+        """The table that llama-sweep-bench would print, with the 80 % bands."""
         lines = ["|" + "|".join(f"{n:>11}" for n in _HEAD) + "|", "|" + "|".join("-" * 11 for _ in _HEAD) + "|"]
         for r in self.rows:
             cells = [f"{r['pp']}", f"{r['tg']}", f"{r['n_kv']}"]
@@ -168,9 +171,19 @@ def band_sd(variance: np.ndarray, points: list[Point]) -> np.ndarray:
 
 
 def forecast(plan: Plan, n_kv: int | Iterable[int] | None = None) -> Forecast:
-    """PP and TG with ``n_kv`` tokens cached: a number, several, or (None) the rows that llama-sweep-bench would print.
+    """PP and TG of a ``plan`` with ``n_kv`` tokens cached: a number, several, or (None) the rows that llama-sweep-bench would
+    print.
 
-    Of more than 64 rows every so many is kept. Raises IkexploreError for tokens that the context does not hold.
+    Of more than 64 rows every so many is kept. The model of time is in docs/forecast.md.
+    Raises IkexploreError for tokens that the context does not hold.
+
+    >>> import ikexplore as ikx
+    >>> model, rig = ikx.demo.header("qwen3-235b-a22b-iq4_xs"), ikx.Machine.load("tr7965wx-a6000")
+    >>> f = ikx.plan(model, ikx.Settings.parse("-ngl 99 -ot exps=CPU -c 32768"), rig).forecast([0, 16384])
+    >>> all(row["s_tg_low"] < row["s_tg"] < row["s_tg_high"] for row in f.rows)
+    True
+    >>> next(iter(f.where(16384)["tg"]))     # what takes most of the time of a token
+    'CPU: experts'
     """
     n = plan.n_tokens
     if n_kv is None:

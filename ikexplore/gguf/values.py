@@ -55,6 +55,7 @@ class Metadata(dict[str, Any]):
         self.kinds: dict[str, Kind] = dict(kinds or {})
 
     def copy(self) -> "Metadata":
+        """A copy that remembers the value types too."""
         return Metadata(self, kinds=self.kinds)
 
     def __reduce__(self):

@@ -64,10 +64,12 @@ class Graph:
 
     @property
     def leafs(self) -> list["Node"]:
+        """Views of the leafs (weights and inputs), in order."""
         return [Node(self, row) for row in range(self.n_leafs)]
 
     @property
     def nodes(self) -> list["Node"]:
+        """Views of the nodes, in the order in which they are evaluated."""
         return [Node(self, row) for row in range(self.n_leafs, len(self))]
 
     @cached_property
@@ -133,34 +135,42 @@ class Node:
 
     @property
     def op(self) -> str:
+        """ggml's name of the operation, such as MUL_MAT; NONE for a leaf."""
         return OPS[self.graph.op_id[self.index]]
 
     @property
     def name(self) -> str:
+        """The reference's name; not unique."""
         return self.graph.name[self.index]
 
     @property
     def type(self) -> str:
+        """Lower-case name of the type of what it holds."""
         return type_name(int(self.graph.type_id[self.index]))
 
     @property
     def ne(self) -> tuple[int, ...]:
+        """Elements per dimension, fastest first; four numbers."""
         return tuple(self.graph.ne[self.index].tolist())
 
     @property
     def nb(self) -> tuple[int, ...]:
+        """Byte strides per dimension, fastest first; four numbers."""
         return tuple(self.graph.nb[self.index].tolist())
 
     @property
     def flags(self) -> int:
+        """1: an input, 2: an output, 0: neither."""
         return int(self.graph.flags[self.index])
 
     @property
     def view_src(self) -> int:
+        """Row of the tensor whose memory it looks into; -1 for memory of its own."""
         return int(self.graph.view_src[self.index])
 
     @property
     def view_offs(self) -> int:
+        """Bytes from the beginning of that memory."""
         return int(self.graph.view_offs[self.index])
 
     @property
@@ -173,16 +183,20 @@ class Node:
 
     @property
     def params(self) -> dict[str, Any]:
+        """What the operation needs besides its sources (eps, rope numbers ...); shared by like rows, so not to be changed."""
         return self.graph.labels[self.graph.label_id[self.index]][1]
 
     @property
     def layer(self) -> int:
+        """Number of the layer that it belongs to; -1 for none."""
         return int(self.graph.layer[self.index])
 
     @property
     def tensor(self) -> int:
+        """Number of the model's tensor that it is, for weights; -1 otherwise."""
         return int(self.graph.tensor[self.index])
 
     @property
     def is_leaf(self) -> bool:
+        """Whether it is a leaf: nothing computes it."""
         return self.index < self.graph.n_leafs

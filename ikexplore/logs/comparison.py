@@ -132,10 +132,17 @@ def compare(
 ) -> Comparison:
     """Compares ``b`` with ``a``: Sweeps, log Runs, lists of rows, or lists of Sweeps or Runs as repetitions.
 
-    ``confidence``: level of the intervals shown. ``method``: "welch", or "bootstrap" for intervals by resampling whole
-    repetitions (the verdict rests on Welch's t either way). ``paired``: repetition i of a and of b were run next to
-    each other (A B A B), so that what drifts in both cancels. Raises IkexploreError for sources without rates, without
-    a common context, or for options out of range.
+    ``names``: what to call the two. ``confidence``: level of the intervals shown. ``method``: "welch", or "bootstrap" for
+    intervals by resampling whole repetitions (the verdict rests on Welch's t either way; docs/logs.md has the rule).
+    ``paired``: repetition i of a and of b were run next to each other (A B A B), so that what drifts in both cancels. Raises
+    IkexploreError for sources without rates, without a common context, or for options out of range.
+
+    >>> import ikexplore as ikx
+    >>> before = [[{"n_kv": 0, "s_pp": 100 + i, "s_tg": 10 + i / 10}] for i in (0, 1, -1, 1, 0, -1)]
+    >>> after = [[{"n_kv": 0, "s_pp": 100 + i, "s_tg": 8 + i / 10}] for i in (1, 0, -1, 0, 1, -1)]
+    >>> c = ikx.compare(before, after)
+    >>> c.regression, round(c.ratio["s_tg"][0], 2)
+    (True, 0.8)
     """
     if not 0.5 <= confidence < 1:
         raise IkexploreError(f"confidence {confidence}: give a number from 0.5 to below 1, as in 0.95")

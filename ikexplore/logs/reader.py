@@ -368,10 +368,19 @@ def _is_decoration(text: str) -> bool:
 def read(text_or_path: Any) -> Runs:
     """The runs that a paste of ik_llama.cpp or llama.cpp output shows, in order.
 
-    ``text_or_path``: a text, a path (plain or gzip, UTF-8 or UTF-16), bytes or an iterable of lines. Never raises on
-    what the
-    log holds; IkexploreError for a file that cannot be read. Lines that no rule knows are in ``run.unread``
+    ``text_or_path``: a text, a path (plain or gzip, UTF-8 or UTF-16), bytes or an iterable of lines. Never raises on what
+    the log holds; IkexploreError for a file that cannot be read. Lines that no rule knows are in ``run.unread``
     and in ``.prose`` of the list, with their numbers from 1.
+
+    >>> import ikexplore as ikx
+    >>> runs = ikx.logs.read('''
+    ... ./llama-sweep-bench -m model.gguf -ub 512
+    ... |    PP |     TG |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |
+    ... |-------|--------|--------|----------|----------|----------|----------|
+    ... |   512 |    128 |      0 |    2.000 |   256.00 |   12.800 |    10.00 |
+    ... ''')
+    >>> runs[0].settings.n_ubatch, runs[0].rows[0]["s_tg"]
+    (512, 10.0)
     """
     reader = Reader()
     for physical, line in unwrapped(lines_of(text_or_path)):

@@ -23,6 +23,7 @@ class Learned:
 
     @property
     def sd(self) -> tuple[float, ...]:
+        """Standard deviation of each log."""
         return tuple(math.sqrt(max(0.0, self.covariance[i][i])) for i in range(len(self.factors)))
 
     def to_markdown(self, names: tuple[str, ...] | None = None) -> str:

@@ -60,7 +60,13 @@ class Machine:
         """A machine that need not be present. ``gpus``: ``[{"name": "CUDA0", "free_mib": 24000, "cc": 860}]``.
 
         ``cpu``: ``{"label", "ram_mib", "cores", "threads", "features"}``; nothing is assumed about what is left out.
-        Raises IkexploreError that names the device and the key.
+        ``cuda_build``, ``sched_max_copies``, ``commit``, ``commit_date`` are of the engine's build, as above; ``name``: what
+        to call the rig. Raises IkexploreError that names the device and the key.
+
+        >>> import ikexplore as ikx
+        >>> rig = ikx.Machine.described([{"name": "CUDA0", "free_mib": 24000, "cc": 860}], cpu={"ram_mib": 128000})
+        >>> [(d.name, d.free_mib) for d in rig.devices], rig.simulated
+        ([('CUDA0', 24000), ('CPU', 128000)], True)
         """
         devices = tuple(described_gpu(number, gpu) for number, gpu in enumerate(gpus))
         return cls(
@@ -85,7 +91,15 @@ class Machine:
 
     @classmethod
     def from_text(cls, text: str, gpus: Any = None, **known: Any) -> "Machine":
-        """A machine from what people write about theirs; see ``words.machine_of``."""
+        """A machine from what people write about theirs, such as "EPYC 9355, 12-channel DDR5-6400, RTX 5090".
+
+        ``gpus``: labels of the cards as a log prints them, else they are read from the ``text`` too. ``known``: ``sockets``,
+        ``commit_date``, ``sched_max_copies``, ``name``. What the text does not say comes from datasheets (machine/parts.toml).
+
+        >>> import ikexplore as ikx
+        >>> ikx.Machine.from_text("EPYC 9355, 12-channel DDR5-6400, RTX 5090").gpus[0].cc
+        1200
+        """
         from .words import machine_of
 
         return machine_of(text, gpus, **known)
@@ -122,7 +136,7 @@ class Machine:
         return probe(self, model, progress)
 
     def with_gpus(self, gpus: Iterable[Mapping[str, Any]]) -> "Machine":
-        """This machine with described (simulated) GPUs in place of its own."""
+        """This machine with described (simulated) ``gpus``, as for ``described``, in place of its own."""
         devices = tuple(described_gpu(number, gpu) for number, gpu in enumerate(gpus))
         return _replace(self, gpus=devices, cuda_build=bool(devices) or self.cuda_build)
 

@@ -39,6 +39,7 @@ class Tensor:
 
     @property
     def n_elements(self) -> int:
+        """Number of weights."""
         return prod(self.shape)
 
     @property
@@ -48,6 +49,7 @@ class Tensor:
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row of ne0 columns, with its metadata. Raises GGUFError when they do not fill whole blocks."""
         return row_bytes(self.type, self.shape[0])
 
     @property
@@ -146,7 +148,10 @@ class Model:
         return {role_of(t.name)._replace(part=""): t for t in self.tensors.values()}
 
     def find(self, role: str, layer: int | None = None, suffix: str = "weight") -> Tensor | None:
-        """The tensor of a role, such as ``find("attn_q", 3)`` or ``find("output_norm")``; None without one."""
+        """The tensor of a ``role``, ``layer`` (None: outside the layers) and ``suffix``, or None.
+
+        ``find("attn_q", 3)``, ``find("output_norm")``.
+        """
         return self._by_role.get(Role(layer, role, suffix, ""))
 
     @property
@@ -267,5 +272,15 @@ def _header_tensors(path: Path, rows: list[Any]) -> tuple[list[Tensor], int]:
 
 
 def open(path: str | os.PathLike[str]) -> Model:
-    """Open a model file: ``Model.open``."""
+    """Open a model file at ``path``: a GGUF of any size, any part of a split one, or a JSON(.gz) header. Reads no tensor data.
+
+    Raises GGUFError for a file that cannot be read as GGUF (names the offset and the rule), ModelError for a bad JSON header.
+
+    >>> import ikexplore as ikx
+    >>> model = ikx.open(ikx.demo.path())
+    >>> model.arch, model.hparams.n_layer, len(model.tensors)
+    ('qwen3moe', 4, 51)
+    >>> model.tensors["blk.0.attn_q.weight"].type
+    'q8_0'
+    """
     return Model.open(path)

@@ -60,18 +60,22 @@ class Placement:
 
     @property
     def slots(self) -> Slots:
+        """The slot (a GPU's number, or the host) of each layer and of the output, as dealt before overrides."""
         return self.deal.slots
 
     @property
     def host(self) -> int:
+        """Number of the place that the loader takes for what is not on a GPU."""
         return len(self.gpus)
 
     @property
     def cpu(self) -> int:
+        """Number of the place of what an override put into plain memory."""
         return len(self.gpus) + 1
 
     @property
     def divided(self) -> int:
+        """Number of the place of -sm row's split buffer."""
         return len(self.gpus) + 2
 
     @cached_property
@@ -86,6 +90,7 @@ class Placement:
 
     @property
     def host_name(self) -> str:
+        """What the reference calls the buffer of ``host``."""
         return "CUDA_Host" if self.pinned else "CPU"
 
     def name(self, place: int) -> str:
@@ -143,7 +148,7 @@ class Placement:
         return lines
 
     def computed_name(self, row: int) -> str:
-        """Name of the buffer of a computed tensor; beside mapped weights it is plain memory."""
+        """Name of the buffer of the computed tensor in ``row``; beside mapped weights it is plain memory."""
         place = int(self.place[row])
         return "CPU" if place == self.host and self.use_mmap else self.name(place)
 
@@ -209,7 +214,7 @@ class Placement:
 
 
 def place(model: Model, settings: Settings, machine: Machine) -> Placement:
-    """Where everything lives: copies and merges, slots, overrides, repack.
+    """Where everything lives under ``settings``: copies and merges, slots, overrides, repack.
 
     Raises SettingsError for switches that contradict each other, the model or the machine; ModelError for a model that
     lacks a tensor.

@@ -26,7 +26,8 @@ def unbeaten(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def frontier(points: Mapping[str, tuple[float, float]], x: str, y: str, title: str = "", log: bool = True) -> Figure:
-    """``points``: name -> (size, cost), lower is better in both. ``x`` and ``y`` name the axes; ``log``: of the costs.
+    """``points``: name -> (size, cost), lower is better in both. ``x`` and ``y`` name the axes, ``title`` stands above;
+    ``log``: of the costs.
 
     Those that nothing beats are dark, joined and named above the axes, in order of size; the others are grey dots.
     """

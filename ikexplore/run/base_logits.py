@@ -110,10 +110,19 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
 
 def base_logits(model: Model, text: str, path: str | os.PathLike[str], ctx: int = 512, settings: Settings | None = None,
                 *, chunks: int | None = None, on_chunk: Tell | None = None) -> BaseFile:
-    """Evaluate ``text`` and write the model's log probabilities to ``path``, 2 bytes a token of the vocabulary.
+    """Evaluate ``text`` in chunks of ``ctx`` tokens and write the ``model``'s log probabilities to ``path``.
 
+    The file is that of llama-perplexity --kl-divergence-base, 2 bytes a token of the vocabulary. settings: switches of the run.
     chunks: at most so many. ``on_chunk(done, total, text)`` hears of each. The file appears when it is complete; Ctrl-C
     leaves none. Raises SettingsError for a text that is too short, ModelError where the file cannot be written.
+
+    >>> import ikexplore as ikx, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> model, path = ikx.demo.model(), folder.name + "/base.kld"
+    >>> base = ikx.base_logits(model, ikx.demo.text(), path, ctx=128, chunks=1)
+    >>> ikx.kld(model, path).chunks
+    1
+    >>> folder.cleanup()
     """
     parts = Chunks(model, text, ctx, chunks)
     path, seen = Path(path), []

@@ -68,7 +68,7 @@ class _Parted(Exception):
 
 def crosscheck(model: Model, a: Any = None, b: Any = "naive", tokens: Any = None, *, single: int = 2,
                settings: Settings | None = None) -> Difference | None:
-    """None where two paths agree node by node, else the first Difference.
+    """None where two paths through ``model`` agree node by node, else the first Difference.
 
     a, b: Settings, flags as text ("-rtr -ub 16"), or a name in ``run.paths.PATHS``: "naive" (NumPy, weights decoded from
     the file, under the other side's settings), "repacked" (the other side's settings with -rtr), "fast". None: ``settings``.
@@ -76,6 +76,10 @@ def crosscheck(model: Model, a: Any = None, b: Any = "naive", tokens: Any = None
     kernels of prompts and of generation are both checked.
     All nodes of the first path are kept in memory: give few tokens for large models.
     Raises SettingsError for paths and tokens that make no sense, ModelError for ops that a path does not have.
+
+    >>> import ikexplore as ikx
+    >>> print(ikx.crosscheck(ikx.demo.model(), "-ub 16", "-ub 16 -rtr", tokens="The sea was calm."))
+    None
     """
     ids = _ids(model, tokens)
     if not 0 <= single < len(ids):

@@ -160,14 +160,19 @@ def imatrix(model: Model, text: str, ctx: int = 512, settings: Settings | None =
             out: str | os.PathLike[str] | None = None, save_every: int = 10, resume: Any = None, chunks: int | None = None,
             dataset: str = "", process_output: bool = False,
             on_chunk: Callable[[int, int, str], None] | None = None, progress: bool = False) -> Imatrix:
-    """Collect an importance matrix over ``text`` in chunks of ``ctx`` tokens, of all tokens of each.
+    """Collect an importance matrix of ``model`` over ``text`` in chunks of ``ctx`` tokens, of all tokens of each.
 
     out: a file to write, every ``save_every`` chunks and at the end. resume: an Imatrix, or the file of one, of the same
     text; as many chunks as it has are passed over (ctx must be its chunk size; a .dat does not hold that). chunks: stop
-    after so many. dataset: the text's name, kept in the file. process_output: the output matrix too.
-    ``on_chunk(done, total, text)`` hears of each chunk, ``progress`` draws a bar. Ctrl-C keeps the finished chunks
-    (``stopped`` set) and writes them to ``out``.
+    after so many. settings: switches of the run. dataset: the text's name, kept in the file.
+    process_output: the output matrix too. ``on_chunk(done, total, text)`` hears of each chunk, ``progress`` draws a bar.
+    Ctrl-C keeps the finished chunks (``stopped`` set) and writes them to ``out``.
     Raises SettingsError for a text that is too short, QuantError for files and activations that are no numbers.
+
+    >>> import ikexplore as ikx
+    >>> found = ikx.imatrix(ikx.demo.model(), ikx.demo.text(), ctx=128, chunks=1)
+    >>> len(found), found["blk.0.attn_q.weight"].shape
+    (32, (256,))
     """
     if save_every < 1:
         raise SettingsError(f"save_every = {save_every}: give a number of chunks, 1 or more")

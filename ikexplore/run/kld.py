@@ -43,6 +43,7 @@ class Kld:
 
     @property
     def chunks(self) -> int:
+        """Chunks that were compared."""
         return len(self.running)
 
     @property
@@ -52,6 +53,7 @@ class Kld:
 
     @property
     def error(self) -> float:
+        """Standard error of ``mean``, in nats."""
         return mean_error(self.kld)[1]
 
     @property
@@ -66,22 +68,27 @@ class Kld:
 
     @property
     def top1_error(self) -> float:
+        """Standard error of ``top1``: sqrt(p (1 - p) / (n - 1))."""
         return math.sqrt(self.top1 * (1 - self.top1) / max(1, len(self.same_top) - 1))
 
     @property
     def ppl(self) -> float:
+        """Perplexity of the model, exp of the mean of -ln q(t)."""
         return math.exp(mean_error(self.nll)[0])
 
     @property
     def ppl_error(self) -> float:
+        """Standard error of ``ppl``."""
         return self.ppl * mean_error(self.nll)[1]
 
     @property
     def ppl_base(self) -> float:
+        """Perplexity of the base, exp of the mean of -ln p(t)."""
         return math.exp(mean_error(self.nll_base)[0])
 
     @property
     def ppl_base_error(self) -> float:
+        """Standard error of ``ppl_base``."""
         return self.ppl_base * mean_error(self.nll_base)[1]
 
     @property
@@ -105,22 +112,27 @@ class Kld:
 
     @property
     def ln_ratio_error(self) -> float:
+        """Standard error of ``ln_ratio``; it counts that the two means vary together."""
         return _difference(mean_error(self.nll)[1], mean_error(self.nll_base)[1], self.covariance)
 
     @property
     def ppl_ratio(self) -> float:
+        """PPL(Q) / PPL(base)."""
         return math.exp(self.ln_ratio)
 
     @property
     def ppl_ratio_error(self) -> float:
+        """Standard error of ``ppl_ratio``."""
         return self.ppl_ratio * self.ln_ratio_error
 
     @property
     def ppl_difference(self) -> float:
+        """PPL(Q) - PPL(base)."""
         return self.ppl - self.ppl_base
 
     @property
     def ppl_difference_error(self) -> float:
+        """Standard error of ``ppl_difference``."""
         return _difference(self.ppl_error, self.ppl_base_error, self.ppl * self.ppl_base * self.covariance)
 
     @property
@@ -130,6 +142,7 @@ class Kld:
 
     @property
     def p_mean_error(self) -> float:
+        """Standard error of ``p_mean``."""
         return mean_error(self.p_diff)[1]
 
     @property
@@ -139,6 +152,7 @@ class Kld:
 
     @property
     def p_rms_error(self) -> float:
+        """Standard error of ``p_rms``."""
         return 0.5 / self.p_rms * mean_error(self.p_diff**2)[1] if self.p_rms else 0.0
 
     @property
@@ -173,11 +187,18 @@ def kld(model: Model, base: Any, text: str | None = None, ctx: int = 512, settin
         on_chunk: Tell | None = None, progress: bool = False) -> Kld:
     """Compare ``model`` with ``base``: a Model, or a file of base logits (``base_logits``, or llama-perplexity's own).
 
-    A base that is a Model is evaluated first; its logits go to ``save`` (to be used again as ``base``) or to a temporary
-    file of 2 bytes per vocabulary entry and counted token. A file brings its own tokens and ctx: ``text`` is not read then.
-    chunks: at most so many. ``on_chunk(done, total, text)`` hears running figures, ``progress`` draws them as a bar.
-    Ctrl-C ends it with what is finished, ``stopped`` set.
-    Raises SettingsError for a text that is too short, ModelError for a base with another vocabulary or a bad file.
+    A base that is a Model is evaluated first, with ``base_settings``; its logits go to ``save`` (to be used again as
+    ``base``) or to a temporary file of 2 bytes per vocabulary entry and counted token. A file brings its own tokens and ctx:
+    ``text`` is not read then. settings: of the runs of ``model``. chunks: at most so many. ``on_chunk(done, total, text)``
+    hears running figures, ``progress`` draws them as a bar. Ctrl-C ends it with what is finished, ``stopped`` set. The
+    figures are those of llama-perplexity --kl-divergence; docs/quality.md has their formulas. Raises SettingsError for a text
+    that is too short, ModelError for a base with another vocabulary or a bad file.
+
+    >>> import ikexplore as ikx
+    >>> model = ikx.demo.model()
+    >>> same = ikx.kld(ikx.requantized(model, "q8_0"), model, ikx.demo.text(), ctx=128, chunks=1)
+    >>> round(same.mean, 3), same.top1
+    (0.0, 1.0)
     """
     if isinstance(base, Model):
         if text is None:

@@ -74,8 +74,14 @@ def pareto(model: Model, types: Sequence[Any] | Mapping[str, Any], text: str | N
     perplexity is measured on (the embedded held-out text if not given), in chunks of ``ctx`` tokens, at most ``chunks`` of
     them. metric: "kld" (against the model as it is, with its perplexity) or "ppl" alone. speed: PP and TG with an empty
     context, ``repetitions`` times. Files go to a temporary folder one at a time, or to ``folder``, where they stay.
-    ``on_row(row)`` hears of each finished row; Ctrl-C keeps those (``stopped`` set).
+    settings: switches of the runs. imatrix: importance of columns for the encoders, as ``quantize`` takes it.
+    ``on_row(row)`` hears of each finished row, ``progress`` draws a bar; Ctrl-C keeps finished rows (``stopped`` set).
     Raises SettingsError for a metric that is neither, QuantError for types that are none, before anything runs.
+
+    >>> import ikexplore as ikx
+    >>> found = ikx.pareto(ikx.demo.model(), ["q8_0"], ctx=128, chunks=1, speed=False, progress=False)
+    >>> [(row["name"], round(row["bpw"], 1)) for row in found.rows]
+    [('as it is', 8.5), ('q8_0', 8.5)]
     """
     if metric not in ("kld", "ppl"):
         raise SettingsError(f"metric = {metric!r}: give kld or ppl")

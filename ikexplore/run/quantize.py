@@ -46,10 +46,12 @@ class Quantized:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of tensor data after."""
         return sum(s.new_bytes for s in self.steps)
 
     @property
     def bpw(self) -> float:
+        """Bits per weight over all tensors after."""
         return 8 * self.nbytes / sum(int(np.prod(s.shape)) for s in self.steps)
 
     def to_text(self) -> str:
@@ -73,7 +75,7 @@ def quantize(
     dry_run: bool = False,
     on_progress: Progress | None = None,
 ) -> Quantized:
-    """Write ``model`` to ``out_path`` with the types of a recipe (a type's name, (regex, type) pairs, or a Recipe).
+    """Write ``model`` to ``out_path`` with the types of ``recipe_or_type``: a type's name, (regex, type) pairs, or a Recipe.
 
     imatrix: tensor name -> importance of its columns, float [columns] or [experts * columns]; tensors without an entry
     are encoded without. repack: then interleave rows (types' ``_R4/_R8`` forms) of the tensors whose name
@@ -82,6 +84,11 @@ def quantize(
 
     Raises QuantError for types, regexes and weights that are not finite, ModelError for a header without weights,
     GGUFError where the file cannot be written.
+
+    >>> import ikexplore as ikx
+    >>> done = ikx.quantize(ikx.demo.model(), None, "iq4_ks", dry_run=True)
+    >>> round(done.bpw, 2)
+    4.47
     """
     recipe = Recipe.of(recipe_or_type)
     patterns = [compiled(p) for p in (repack_pattern or "").split(",") if p]

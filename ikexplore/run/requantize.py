@@ -12,9 +12,14 @@ from ..models import Model
 
 def requantized(model: Model, kind: str, on_progress: Callable[[dict], None] | None = None) -> Model:
     """A new Model whose matrices have type ``kind``: layers' attention and feed-forward matrices; embeddings, output,
-    norms and the router keep theirs. Decoded and encoded once more, so quality is that of the file at best.
+    norms and the router of ``model`` keep theirs. Decoded and encoded once more, so quality is that of the file at best.
 
+    ``on_progress`` hears ``{"phase": "quantize", "done", "total", "text"}``, in matrices.
     Raises QuantError for an unknown type, ModelError where a matrix does not fit the type.
+
+    >>> import ikexplore as ikx
+    >>> ikx.requantized(ikx.demo.model(), "q4_0").tensors["blk.0.attn_q.weight"].type
+    'q4_0'
     """
     try:
         target = get(kind)

@@ -46,6 +46,7 @@ class Sweep:
 
     @property
     def repetitions(self) -> int:
+        """How often each row was timed."""
         return max((r["repetitions"] for r in self.rows), default=1)
 
     def to_jsonl(self, path: str | Path | None = None) -> str:
@@ -89,11 +90,21 @@ def sweep(
     on_progress: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Sweep:
-    """Measure PP and TG on this machine's CPU with the engine's kernels, for a Model or a Plan (then its settings hold).
+    """Measure PP and TG on this machine's CPU with the engine's kernels.
 
-    ``on_row(row)`` hears of each finished row; ``on_progress(event)`` of what goes on: ``phase`` (load, repack, compile,
-    warmup, pp, tg), ``done``, ``total``, ``text``, and ``t_s`` (tokens/s so far) while measuring. ``stop`` (or Ctrl-C) ends
-    the sweep within one instruction; finished rows are kept and ``stopped`` is set. ``progress`` draws a bar.
+    ``model_or_plan``: a Model, or a Plan (then its settings hold, and its machine does not: what is measured is this CPU).
+    ``repetitions``: each row is timed so often; rates are means, with ``*_sd`` beside them. ``on_row(row)`` hears of each
+    finished row; ``on_progress(event)`` of what goes on: ``phase`` (load, repack, compile, warmup, pp, tg), ``done``,
+    ``total``, ``text``, and ``t_s`` (tokens/s so far) while measuring. ``stop`` (or Ctrl-C) ends the sweep within one
+    instruction; finished rows are kept and ``stopped`` is set. ``progress`` draws a bar. Raises SettingsError for repetitions
+    below 1 or switches that do not fit, ModelError for a model without weights or of an architecture that does not run here.
+
+    >>> import ikexplore as ikx
+    >>> found = ikx.sweep(ikx.demo.model(), ikx.Settings.parse("-c 192 -ub 64"), progress=False)
+    >>> [(row["pp"], row["tg"], row["n_kv"]) for row in found.rows]
+    [(64, 16, 0), (64, 16, 64), (64, 16, 128), (64, 16, 192)]
+    >>> all(row["s_pp"] > 0 and row["s_tg"] > 0 for row in found.rows)
+    True
     """
     model, settings = _what(model_or_plan, settings)
     if repetitions < 1:

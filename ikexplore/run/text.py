@@ -24,17 +24,46 @@ def _tokenizer(model: Model) -> Tokenizer:
 
 
 def tokenize(model: Model, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
-    """Token ids of ``text``; with the tokens that the model wants around it unless ``add_special`` is False."""
+    """Token ids of ``text``; with the tokens that the ``model`` wants around it unless ``add_special`` is False.
+
+    parse_special: read ``<|im_end|>`` and other control tokens in the text as such; else they are plain text.
+    Raises ModelError for a vocabulary of a kind that is not known here.
+
+    >>> import ikexplore as ikx
+    >>> ids = ikx.tokenize(ikx.demo.model(), "The sea was calm.")
+    >>> ids
+    [639, 376, 64, 304, 277, 347, 76, 13]
+    >>> ikx.detokenize(ikx.demo.model(), ids)
+    'The sea was calm.'
+    """
     return _tokenizer(model).encode(text, add_special=add_special, parse_special=parse_special)
 
 
 def detokenize(model: Model, ids: Sequence[int]) -> str:
-    """Text of token ids; bytes that are no UTF-8 become U+FFFD."""
+    """Text of token ``ids`` of a ``model``; bytes that are no UTF-8 become U+FFFD.
+
+    Raises ModelError for an id outside the vocabulary.
+
+    >>> import ikexplore as ikx
+    >>> ikx.detokenize(ikx.demo.model(), [639, 376])
+    'The se'
+    """
     return _tokenizer(model).decode(list(ids))
 
 
 def logits(model: Model, tokens: Sequence[int], settings: Settings | None = None) -> np.ndarray:
-    """float32 [n_tokens, n_vocab]: logits after every one of ``tokens``, from an empty cache."""
+    """float32 [n_tokens, n_vocab]: the ``model``'s logits after every one of ``tokens`` (ids), from an empty cache.
+
+    settings: switches of the run; the context is made large enough where they leave it open.
+    Raises ModelError for a model without weights or of an architecture that does not run here, SettingsError for token ids
+    outside the vocabulary or more tokens than a given context holds.
+
+    >>> import ikexplore as ikx
+    >>> model = ikx.demo.model()
+    >>> x = ikx.logits(model, ikx.tokenize(model, "The sea was calm."))
+    >>> x.shape, x.dtype
+    ((8, 704), dtype('float32'))
+    """
     given = settings or Settings()
     room = {} if given.n_ctx else {"n_ctx": max(256, len(tokens))}
     with Session(model, given.replace(**room)) as session:
@@ -43,9 +72,15 @@ def logits(model: Model, tokens: Sequence[int], settings: Settings | None = None
 
 def generate(model: Model, prompt: str, n: int = 128, settings: Settings | None = None, temperature: float = 0.0,
              seed: int = 0) -> Iterator[str]:
-    """Pieces of text as they come, at most ``n`` tokens, until the model ends. ``temperature`` 0 is greedy.
+    """Pieces of text as they come, at most ``n`` tokens, until the model ends.
 
-    Raises SettingsError for a prompt that leaves no room in the context.
+    ``temperature`` 0 takes the most likely token; above, tokens are drawn with ``seed``. settings: switches of the run; the
+    context is made large enough where they leave it open. Raises SettingsError for a ``prompt`` that leaves no room in the
+    context, ModelError as ``logits`` does.
+
+    >>> import ikexplore as ikx
+    >>> "".join(ikx.generate(ikx.demo.model(), "The sea ", n=4))
+    'rooms, and'
     """
     if n < 1 or temperature < 0:
         raise SettingsError(f"n = {n}, temperature = {temperature}: give n of 1 or more and a temperature of 0 or more")
@@ -93,11 +128,17 @@ class Perplexity:
 def perplexity(model: Model, text: str, ctx: int = 512, settings: Settings | None = None,
                on_chunk: Callable[[int, int, float], None] | None = None, *, chunks: int | None = None,
                progress: bool = False) -> Perplexity:
-    """llama-perplexity's figure: the text in chunks of ``ctx`` tokens, each from an empty cache and with the
-    first token replaced by BOS where the model wants one; the second half of each chunk counts.
+    """llama-perplexity's figure: exp of the mean of -ln p(next token).
 
-    chunks: at most so many. ``on_chunk(done, total, running value)`` hears of each; ``progress`` draws a bar. Ctrl-C after
-    the first chunk ends it early with ``stopped`` set. Raises SettingsError for text shorter than a chunk.
+    The text is cut into chunks of ``ctx`` tokens, each from an empty cache and with the first token replaced by BOS where the
+    model wants one; the second half of each chunk counts. settings: switches of the run. chunks: at most so many.
+    ``on_chunk(done, total, running value)`` hears of each; ``progress`` draws a bar. Ctrl-C after the first chunk ends it early
+    with ``stopped`` set. Raises SettingsError for text shorter than a chunk, ModelError as ``logits`` does.
+
+    >>> import ikexplore as ikx
+    >>> found = ikx.perplexity(ikx.demo.model(), ikx.demo.text(), ctx=128, chunks=2)
+    >>> f"{found.value:.1f} +/- {found.error:.1f}"
+    '14.0 +/- 2.4'
     """
     parts = Chunks(model, text, ctx, chunks)
     found: list[np.ndarray] = []

@@ -85,7 +85,11 @@ class Binary:
         return self._measured(model_or_plan, settings, [], repetitions, progress, on_row, on_progress, stop, cold)
 
     def bench(self, model_or_plan: Any, settings: Settings | None = None, *extra: str, **more: Any) -> Record:
-        """llama-bench; ``extra``: further arguments, as in ``"-p", "512"``. Rows are in ``Record.bench``."""
+        """llama-bench, with ``settings`` (or those of ``model_or_plan``); ``extra``: further arguments, as in ``"-p", "512"``.
+
+        Rows are in ``Record.bench``. ``more``: ``repetitions``, ``on_progress``, ``stop`` and ``cold`` as for ``sweep``. Raises
+        IkexploreError for bad input.
+        """
         self._needs("bench")
         return self._measured(model_or_plan, settings, list(extra), **more)
 

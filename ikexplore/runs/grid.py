@@ -49,8 +49,14 @@ def grid(
     caches before each point. ``retry_failed``: measure again what failed before.
 
     ``on_point(record)`` hears of each finished point, ``on_progress(event)`` of what goes on (``phase`` "grid" with ``done``,
-    ``total``, ``eta_s``, and the runner's own events). ``stop`` or Ctrl-C ends it and keeps all finished points.
+    ``total``, ``eta_s``, and the runner's own events), ``progress`` draws a bar.
+    ``stop`` or Ctrl-C ends it and keeps all finished points.
     Raises IkexploreError for axes, a journal or a runner that make no sense.
+
+    >>> import ikexplore as ikx
+    >>> g = ikx.grid(ikx.demo.model(), {"ub": [32, 64]}, settings=ikx.Settings.parse("-c 128"), progress=False)
+    >>> [point["ub"] for point in g.points()]
+    ['32', '64']
     """
     if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
         raise IkexploreError(f"{repetitions} repetitions measure nothing; give 1 or more")

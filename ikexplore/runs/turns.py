@@ -33,6 +33,7 @@ def in_turn(
     ``runners``: a pair, or one for both: None for the engine here, a ``Binary``, or a function like ``ikx.sweep``; two builds
     of a program are compared with ``runners=(Binary(old), Binary(new))``. ``cold``: with a Binary, the model's files leave the
     caches before each run. ``names``: in place of the flags in which the two differ. ``options`` go to ``ikx.compare``.
+    ``progress`` draws a bar.
     Raises IkexploreError for bad input or a run that failed, Cancelled when ``stop`` is set.
     """
     settings = [text if isinstance(text, Settings) else Settings.parse(text or "") for text in (a, b)]

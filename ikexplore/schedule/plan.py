@@ -37,6 +37,7 @@ class DeviceUse:
 
     @property
     def total_mib(self) -> float:
+        """All that it must hold, MiB."""
         return self.model_mib + self.kv_mib + self.output_mib + self.compute_mib
 
     @property
@@ -84,12 +85,19 @@ class Plan:
         self.after_policy: Mapping[str, Schedule] = AfterPolicy(self)
 
     def scheduled(self, n_tokens: int, n_outputs: int | None = None, policy: bool = False) -> Schedule:
-        """The graph of ``n_tokens`` tokens over the whole cache, scheduled; with the offload policy if asked."""
+        """The graph of ``n_tokens`` tokens over the whole cache, scheduled; with the offload ``policy`` if asked.
+
+        ``n_outputs``: rows of logits that are computed (default: one per token).
+        """
         graph = self.graph_of(n_tokens, n_outputs)
         return schedule(graph, self.placement, self.rules, self.settings.offload_policy if policy else ())
 
     def graph_of(self, n_tokens: int, n_outputs: int | None = None, n_kv: int | None = None) -> Graph:
-        """The graph, over all of the cache if not said; the last of a model are kept: -ot and devices do not change them."""
+        """The graph of ``n_tokens`` tokens over ``n_kv`` cached ones (default: the whole cache); ``n_outputs`` as for
+        ``scheduled``.
+
+        The last graphs of a model are kept: -ot and devices do not change them.
+        """
         p, s, kept = self.placement, self.settings, _GRAPHS.setdefault(self.model, {})
         engine = (bool(p.gpus), self.machine.commit_date, s.split_mode, s.main_gpu, len(p.gpus))
         key = (p.context, p.tensors.signature, engine, n_tokens, n_outputs, n_kv)
@@ -115,15 +123,18 @@ class Plan:
 
     @property
     def kv_mib(self) -> list[tuple[str, float]]:
+        """(buffer, MiB) of the KV cache, one entry per buffer."""
         return [(name, two_decimals(size / MIB)) for name, size in self.placement.kv_bytes]
 
     @property
     def output_mib(self) -> list[tuple[str, float]]:
+        """(buffer, MiB) of the logits that a run starts with."""
         name, size = self.placement.output_bytes
         return [(name, two_decimals(size / MIB))]
 
     @property
     def compute_mib(self) -> list[tuple[str, float]]:
+        """(buffer, MiB) of each compute buffer that is printed: of those larger than a byte."""
         return self.schedule.compute_mib
 
     @property
@@ -133,18 +144,22 @@ class Plan:
 
     @property
     def graph(self) -> Graph:
+        """The graph of ``schedule``."""
         return self.schedule.graph
 
     @property
     def graph_nodes(self) -> int:
+        """Nodes, as the reference prints them."""
         return self.schedule.graph_nodes
 
     @property
     def graph_splits(self) -> int:
+        """Splits, as the reference prints them."""
         return self.schedule.graph_splits
 
     @property
     def splits(self) -> list[Split]:
+        """The splits in order: ``.backend``, ``.nodes`` (names), ``.inputs`` (``.name``, ``.bytes``, ``.is_weight``)."""
         return self.schedule.splits
 
     @property
@@ -185,7 +200,11 @@ class Plan:
         return not any(device.over_mib for device in self.devices)
 
     def forecast(self, n_kv: "int | Iterable[int] | None" = None) -> Any:
-        """PP and TG against context, computed: see ``ikexplore.forecast``, the room above this one."""
+        """PP and TG against context, computed: see ``ikexplore.forecast``, the room above this one.
+
+        ``n_kv``: tokens cached, a number or several; default: the rows that llama-sweep-bench would print.
+        Raises IkexploreError for tokens that the context does not hold.
+        """
         return import_module("ikexplore.forecast").forecast(self, n_kv)
 
     # --- words ----------------------------------------------------------------------------------------------------
@@ -215,7 +234,17 @@ class Plan:
 def plan(model: Model, settings: Settings, machine: Machine) -> Plan:
     """Placement, splits and memory, as the reference would have them, without weights and without GPUs.
 
-    Raises ModelError for architectures that have no graph yet, SettingsError for switches that contradict the model,
-    the machine or each other.
+    ``model``: a Model, a header will do; ``settings``: Settings; ``machine``: described, loaded or detected. The rules are
+    those of ik_llama.cpp at the commit of the settings' profile (docs/planning.md says what is proven). Raises ModelError for
+    architectures that have no graph here, SettingsError for switches that contradict the model, the machine or each other.
+
+    >>> import ikexplore as ikx
+    >>> model = ikx.demo.header("qwen3-235b-a22b-iq4_xs")
+    >>> rig = ikx.Machine.described([{"name": "CUDA0", "free_mib": 24000, "cc": 860}])
+    >>> p = ikx.plan(model, ikx.Settings.parse("-ngl 99 -ot exps=CPU -c 32768"), rig)
+    >>> p.graph_splits, p.kv_mib, p.fits
+    (190, [('CUDA0', 6016.0)], True)
+    >>> p.explain("blk.7.ffn_up_exps.weight")
+    'blk.7.ffn_up_exps.weight (iq4_xs, 408.00 MiB) is in CUDA_Host: -ot exps=CPU, rule 1 of 1, is the first that matches.'
     """
     return Plan(model, settings, machine)

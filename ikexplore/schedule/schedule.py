@@ -41,6 +41,7 @@ class Split:
 
     @property
     def backend(self) -> str:
+        """Name of the backend that computes it."""
         return self.schedule.backends[int(self.schedule.cut.backend[self.number])]
 
     @property
@@ -50,6 +51,7 @@ class Split:
 
     @property
     def end(self) -> int:
+        """Number of the node behind its last one."""
         return int(self.schedule.cut.end[self.number])
 
     @property
@@ -78,6 +80,7 @@ class Split:
 
     @cached_property
     def inputs(self) -> list[SplitInput]:
+        """What is copied in at its beginning, in order: ``name``, ``bytes``, ``is_weight``."""
         s, cut = self.schedule, self.schedule.cut
         a, b = int(cut.first_input[self.number]), int(cut.first_input[self.number + 1])
         name = s.graph.name
@@ -114,14 +117,17 @@ class Schedule:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens of the evaluation."""
         return self.graph.n_tokens
 
     @property
     def graph_nodes(self) -> int:
+        """Nodes of the graph, as the reference prints them."""
         return self.graph.n_nodes
 
     @property
     def graph_splits(self) -> int:
+        """Splits of the graph, as the reference prints them."""
         return len(self.cut)
 
     @cached_property
@@ -138,6 +144,7 @@ class Schedule:
 
     @cached_property
     def splits(self) -> list[Split]:
+        """The splits in order."""
         return [Split(self, i) for i in range(len(self.cut))]
 
     @cached_property

@@ -57,12 +57,20 @@ class Settings:
 
     @classmethod
     def parse(cls, line: str | Sequence[str] = "", profile: str = DEFAULT_PROFILE) -> "Settings":
-        """Settings from a pasted command line (str) or an argument list.
+        """Settings from a pasted command ``line`` (str) or an argument list, in the terms of ``profile``.
 
         Takes environment assignments, wrappers such as numactl, the program, ``-m model``, line continuations, quotes,
         Windows paths, ``--flag=value``, prompts and code fences. Flags that are not understood are in ``.unknown``.
         A line with a program in it is taken as a record of a run: a number with letters behind it is read up to
         them, as the engine does, and a shell variable counts as not given; ``.notes()`` says so.
+        Raises SettingsError, one line, for a value that a switch does not take.
+
+        >>> import ikexplore as ikx
+        >>> s = ikx.Settings.parse("./llama-server -m x.gguf -fa -fmoe -ub 4096 -b 4096 -ot exps=CPU --frob", profile="2025-06")
+        >>> s.n_ubatch, s.flash_attn, s.unknown
+        (4096, True, ('--frob',))
+        >>> s.command(profile="2026-08")
+        '-b 4096 -ub 4096 -ot exps=CPU -fa on --frob'
         """
         if profile not in PROFILES:
             raise SettingsError(f"profile {profile!r} is not known; use one of {', '.join(PROFILES)}")
@@ -124,7 +132,9 @@ class Settings:
         return self._prefix
 
     def replace(self, **values: Any) -> "Settings":
-        """A changed copy, checked. None takes a switch back to its default; ``profile=`` translates (see ``to``)."""
+        """A copy in which the fields in ``values`` are changed, checked. None takes a switch back to its default; ``profile=``
+        translates (see ``to``). Raises SettingsError.
+        """
         base = self.to(values.pop("profile")) if "profile" in values else self
         for name in values:
             self.switch(name)

@@ -38,18 +38,22 @@ class Candidate:
 
     @property
     def pp(self) -> float:
+        """Tokens/s of a prompt that fills the context, forecast."""
         return self.rates.pp[0]
 
     @property
     def tg(self) -> float:
+        """Tokens/s of generating with half of the context cached, forecast."""
         return self.rates.tg[0]
 
     @property
     def pp_band(self) -> tuple[float, float]:
+        """(low, high) tokens/s that should hold 80 % of measurements of ``pp``."""
         return self.rates.pp[1:]
 
     @property
     def tg_band(self) -> tuple[float, float]:
+        """(low, high) tokens/s that should hold 80 % of measurements of ``tg``."""
         return self.rates.tg[1:]
 
     @cached_property

@@ -35,6 +35,9 @@ def tune(
 ) -> Front:
     """Candidates of which none beats another in both prompt and generation speed, best by ``goal`` first.
 
+    model: a header will do; rig: a Machine (default: the present one); ctx: tokens that the context must hold; profile: of the
+    engine that the commands are for; ``progress`` draws a bar.
+
     goal: "pp", "tg", or tokens of a typical request as {"pp": 4000, "tg": 500}; None: four tokens of prompt to one generated.
     limits: values that switches may have ({"rtr": False, "cache_type_k": ["f16", "q8_0"]}), MiB that devices may hold
     ({"CUDA0": 20000, "CPU": 96000}), least rates ({"tg": 10}), or ``size_gib``: the file's size, whose quant types are then
@@ -43,6 +46,12 @@ def tune(
     ``Binary``; by default the engine here, which has no GPU), after which the order is that of rates corrected by them.
     Every candidate's exact plan fits. Raises NoFit, which says what is short and what would help, where nothing does;
     IkexploreError for input that makes no sense.
+
+    >>> import ikexplore as ikx
+    >>> model, rig = ikx.demo.header("qwen3-235b-a22b-iq4_xs"), ikx.Machine.load("tr7965wx-a6000")
+    >>> front = ikx.tune(model, rig, ctx=8192, time_limit=2, progress=False)
+    >>> all(c.plan.fits for c in front)
+    True
     """
     started = time.monotonic()
     if profile not in PROFILES:

@@ -74,5 +74,6 @@ def test_the_command_and_the_extras(wheel):
     points.read(info / "entry_points.txt")
     assert points["console_scripts"]["ikexplore"] == "ikexplore.cli:main"
     lines = (info / "METADATA").read_text(encoding="utf-8").splitlines()
-    assert {line.split(": ")[1] for line in lines if line.startswith("Provides-Extra")} == {"test", "cuda", "train", "cluster"}
+    extras = {line.split(": ")[1] for line in lines if line.startswith("Provides-Extra")}
+    assert extras == {"test", "docs", "cuda", "train", "cluster"}
     assert "Requires-Python: >=3.10" in lines and "License-Expression: MIT" in lines

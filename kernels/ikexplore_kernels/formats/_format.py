@@ -97,10 +97,12 @@ class Format:
 
     @property
     def base(self) -> Format | None:
+        """The plain type of an interleaved one; None for a plain type."""
         return _again(self._base) if self._base else None
 
     @property
     def repacked(self) -> Format | None:
+        """The interleaved type of a plain one; None where there is none."""
         return _again(self._repacked) if self._repacked else None
 
     @property
@@ -152,7 +154,7 @@ class Format:
         return out
 
     def encode(self, x: np.ndarray, imatrix: np.ndarray | None = None) -> np.ndarray:
-        """Finite float32 [rows, n_cols] (and the importance of each column, [n_cols]) -> uint8 [rows, row_bytes].
+        """``x``, finite float32 [rows, n_cols] -> uint8 [rows, row_bytes]; ``imatrix``: importance of each column, [n_cols].
 
         Minimises the sum of error^2, weighted by a power of the importance (see `_importance`). Raises ValueError for
         wrong sizes.
