@@ -10,7 +10,7 @@ from . import planning, running
 Add = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 _MODEL = "a GGUF file (default: the embedded model)"
-_HEADER = "a GGUF file, or a header as JSON (.json, .json.gz)"
+_HEADER = "a GGUF file, a header as JSON (.json, .json.gz), or the name of one that comes along"
 _RIG = "a rig file, or the name of one that comes along (default: this machine)"
 
 

@@ -33,12 +33,14 @@ def no_flags(options: argparse.Namespace) -> None:
 
 
 def model_of(options: argparse.Namespace, settings: Any = None) -> Any:
-    """The named model, the one of a pasted ``-m``, or the embedded one."""
+    """The named model or packaged header, the one of a pasted ``-m``, or the embedded one."""
+    from .. import demo
+
     path = options.model or getattr(settings, "model_path", None)
     if path is None:
-        from .. import demo
-
         return demo.model()
+    if path in demo.headers() and not Path(path).exists():
+        return demo.header(path)
     from ..models.model import Model
     from ..models.model import open as open_model
 
