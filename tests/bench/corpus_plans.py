@@ -125,7 +125,7 @@ def reason(record: dict) -> str:
     if record["date"][:10] < OLDEST:
         return "an engine older than the profile (before April 2025)"
     if record["model"]["arch"] not in PLANNED:
-        return f"architecture {record['model']['arch']}"
+        return f"no header of architecture {record['model']['arch']} is made here"
     if not record["command"]:
         return "command not shown"
     if "vulkan" in record["hardware"].lower():

@@ -49,7 +49,7 @@ def model_of(record: dict, records: list[dict]) -> tuple[ikx.Model, str]:
 def _named(low: str, dims: dict, about: dict, arch: str | None) -> tuple[ikx.Model, str]:
     as_arch = "deepseek2" if dims.get("mla") else "qwen3moe" if dims.get("E") else "llama"
     if not dims.get("mla") and (dims.get("sh") or dims.get("every") or dims.get("dense")):
-        raise LookupError(f"architecture {arch} is not planned yet (shared experts)")
+        raise LookupError(f"no header of architecture {arch} with shared experts is made here")
     if arch == "qwen3" and not dims.get("E"):
         as_arch = "qwen3"
     note = "" if arch in (None, as_arch) else f"planned as {as_arch}"
