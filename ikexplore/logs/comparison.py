@@ -176,8 +176,11 @@ def interleave(
     names: Sequence[str] = ("a", "b"),
     **options: Any,
 ) -> Comparison:
-    """Runs A B B A A B ... and compares, so that drift falls on both alike. ``run_a()`` and ``run_b()`` give a Sweep
-    or a Run."""
+    """Runs A B B A A B ..., ``repetitions`` times each, and compares, so that drift falls on both alike.
+
+    ``run_a()`` and ``run_b()`` give a Sweep or a Run; ``names`` and ``options`` as for ``compare``. Raises IkexploreError for
+    fewer than two repetitions.
+    """
     if repetitions < 2:
         raise IkexploreError(f"{repetitions} repetitions tell nothing about spread; give 2 or more")
     found: tuple[list[Any], list[Any]] = ([], [])

@@ -125,9 +125,10 @@ class Machine:
         return detect()
 
     def probe(self, model: Any = None, progress: bool = True) -> Any:
-        """Time the present machine (under a minute): memory bandwidth by threads, and products at a model's shapes.
+        """Time the present machine (under a minute): memory bandwidth by threads, and products at a ``model``'s shapes.
 
-        Returns a ``Probe``; its ``.machine`` is this one with what was timed. Only for a machine that is present.
+        Returns a ``Probe``; its ``.machine`` is this one with what was timed. ``progress`` draws a bar.
+        Raises IkexploreError for a machine that is described and not present.
         """
         from .probe import probe
 

@@ -188,7 +188,10 @@ class Tokenizer:
         return b"".join(self.piece(i, special) for i in ids)
 
     def piece(self, i: int, special: bool = True) -> bytes:
-        """The bytes that token ``i`` stands for."""
+        """The bytes that token ``i`` stands for; control tokens give their text, or nothing without ``special``.
+
+        Raises ModelError for an id outside the vocabulary.
+        """
         if not 0 <= i < self.n_vocab:
             raise ModelError(f"token id {i} is outside the vocabulary of {self.n_vocab} tokens")
         kind = int(self.vocabulary.types[i])

@@ -24,6 +24,7 @@ def throughput(sweeps: Any = (), labels: Sequence[str] | None = None, forecast: 
     ``sweeps``: a Sweep or several, anything with ``.rows`` (dicts with ``n_kv s_pp s_tg``), or lists of such rows.
     ``labels``: a name for each; made from the settings when left out. A standard deviation is drawn where rows have one.
     ``forecast``: a Forecast, drawn under them as a band (80 % of measurements) and a dotted line; ``sweeps`` may then be empty.
+    Raises ValueError for labels that are not one for each.
     """
     runs = [] if forecast is not None and not hasattr(sweeps, "rows") and not len(sweeps) else _runs(sweeps)
     named = list(labels) if labels is not None else _labels(runs)

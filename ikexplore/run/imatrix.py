@@ -68,7 +68,10 @@ class Imatrix(Mapping[str, np.ndarray]):
         return both
 
     def add(self, name: str, sums: np.ndarray, counts: np.ndarray) -> None:
-        """Add sums of squares [matrices, columns] over so many tokens [matrices]; one row may stand for all matrices."""
+        """Add to tensor ``name`` its ``sums`` of squares, float [matrices, columns], over ``counts`` tokens, int [matrices].
+
+        One row may stand for all matrices. Raises QuantError for other shapes than before.
+        """
         if name not in self.sums:
             self.sums[name], self.counts[name] = np.zeros(sums.shape), np.zeros(len(sums), np.int64)
         rows = max(len(sums), len(self.counts[name]))

@@ -37,7 +37,10 @@ class Recipe:
 
     @classmethod
     def of(cls, recipe: "Recipe | str | Sequence[tuple[str, str]]", **options: object) -> "Recipe":
-        """A Recipe from one: a type's name, or (regex, type) pairs of which the last has an empty regex (the default)."""
+        """A Recipe from one, from a type's name, or from (regex, type) pairs: ``recipe``. The last pair has an empty regex.
+
+        ``options``: fields of Recipe, for a type's name or pairs. Raises QuantError for what is none of these.
+        """
         if isinstance(recipe, Recipe):
             return recipe
         if isinstance(recipe, str):

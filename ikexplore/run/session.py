@@ -185,7 +185,7 @@ class Session:
     # -- the cache and the end ----------------------------------------------------------------------------------
 
     def rewind(self, n_past: int = 0) -> None:
-        """Forget all positions from ``n_past`` on."""
+        """Forget all positions from ``n_past`` on. Raises SettingsError for a position that the cache does not hold."""
         if not 0 <= n_past <= self.n_past:
             raise SettingsError(f"cannot rewind to position {n_past}: the cache holds 0..{self.n_past}")
         self.n_past = n_past

@@ -139,8 +139,9 @@ class Grid:
         return f"<Grid of {' x '.join(self.axes)}: {said}{', stopped' if self.stopped else ''}>"
 
     def plot(self, n_kv: int | None = None, kind: str = "parallel") -> Any:
-        """A figure: "parallel" coordinates (a line per point through its values to its rates at ``n_kv``), or "facets"
-        (rates against context, a panel per value of the first axis)."""
+        """A figure of this ``kind``: "parallel" coordinates (a line per point through its values to its rates at ``n_kv``), or
+        "facets" (rates against context, a panel per value of the first axis). Raises IkexploreError for another kind.
+        """
         from .. import plots
 
         if kind == "parallel":

@@ -94,7 +94,7 @@ class Settings:
 
     @staticmethod
     def switch(name: str) -> Switch:
-        """The declaration of one field. Raises SettingsError."""
+        """The declaration of the field ``name``. Raises SettingsError."""
         if name not in FIELDS:
             raise SettingsError(f"{name!r} is no switch; the switches are {', '.join(FIELDS)}")
         return FIELDS[name]
@@ -142,7 +142,10 @@ class Settings:
         return Settings.__new__(Settings)._fill(base.profile, {**base.given, **values}, **rest)
 
     def to(self, profile: str) -> "Settings":
-        """The same settings in the terms of another profile; ``notes(profile)`` names what is lost."""
+        """The same settings in the terms of another ``profile``; ``notes(profile)`` names what is lost.
+
+        Raises SettingsError for a profile that is not known.
+        """
         if profile not in PROFILES:
             raise SettingsError(f"profile {profile!r} is not known; use one of {', '.join(PROFILES)}")
         if profile == self.profile:

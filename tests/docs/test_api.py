@@ -1,11 +1,13 @@
 """The API reference: every public name is described, and the pages are built without a warning."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def test_every_public_name_is_described(room):
         bare += [name] * (not (value.__doc__ or "").strip())
         bare += [f"{name}.{member}" for member, found in members(value) if not (found.__doc__ or "").strip()]
     assert bare == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_who_raises_says_so(room):
+    """What stands in a public function's own lines; what it calls is for the author to tell."""
+    silent = []
+    for name, value in names(room).items():
+        for where, found in [(name, value), *((f"{name}.{m}", f) for m, f in members(value))]:
+            if inspect.isfunction(found) and "aises" not in inspect.getdoc(found):
+                tree = ast.parse(textwrap.dedent(inspect.getsource(found)))
+                silent += [where for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+    assert silent == []
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

@@ -181,7 +181,11 @@ class Format:
         return out
 
     def repack(self, rows: np.ndarray, n_cols: int, into: Format | None = None) -> np.ndarray:
-        """Bytes of the plain type -> bytes of its interleaved type. Works on either of the pair."""
+        """Bytes of the plain type, uint8 ``rows`` [n, row_bytes] -> bytes of its interleaved type, the same shape.
+
+        Works on either of the pair; ``into``: which one, where there are several. Raises ValueError where there is no
+        interleaved form, for wrong sizes (``n_cols`` columns a row), and for rows that are not whole groups.
+        """
         other = into or (self if self._base else self.repacked)
         if other is None:
             raise ValueError(f"{self.name} has no interleaved form: there is nothing to repack")
@@ -196,7 +200,10 @@ class Format:
         return out
 
     def unrepack(self, rows: np.ndarray, n_cols: int) -> np.ndarray:
-        """Bytes of the interleaved type -> bytes of the plain type. Works on either of the pair."""
+        """Bytes of the interleaved type, uint8 ``rows`` [n, row_bytes] of ``n_cols`` columns -> bytes of the plain type.
+
+        Works on either of the pair. Raises ValueError as ``repack`` does.
+        """
         other = self if self._base else self.repacked
         if other is None:
             raise ValueError(f"{self.name} has no interleaved form: there is nothing to repack")
