@@ -71,13 +71,6 @@ def test_the_check_runs_exactly_the_second_command():
         assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
 
 
-def test_links_of_the_pages_lead_somewhere():
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (ROOT / target).exists(), (name, target)
-
-
 def test_versions_agree():
     import ikexplore
 
