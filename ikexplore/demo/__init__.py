@@ -25,13 +25,7 @@ def path() -> Path:
 
 
 def model() -> Model:
-    """The packaged model, opened as `ikx.open` opens any file.
-
-    Raises
-    ------
-    GGUFError
-        if the packaged file is damaged.
-    """
+    """The packaged model, opened as `ikx.open` opens any file. Raises GGUFError if it is damaged."""
     return open_model(path())
 
 

@@ -43,6 +43,16 @@ def test_the_commands_end_well(line, folder, capsys):
     assert capsys.readouterr().out.strip()
 
 
+def test_the_example_of_the_readme_runs(folder, capsys):
+    """With a packaged header in place of the file, and less time for the tuner."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", (GUIDE.parents[1] / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    here = code.replace('ikx.open("Qwen3-235B-A22B-IQ4_XS-00001-of-00003.gguf")', 'ikx.demo.header("qwen3-235b-a22b-iq4_xs")')
+    here = here.replace("ikx.tune(model, rig)", "ikx.tune(model, rig, time_limit=2, progress=False)")
+    assert here.count("demo.header") == here.count("time_limit") == 1
+    exec(here, {})
+    assert capsys.readouterr().out.endswith("-b 4096 -ub 4096 -ngl 99 -ot exps=CPU -fa on\n")
+
+
 def test_the_guide_shows_every_command_that_runs_without_a_browser():
     shown = {shlex.split(line)[1] for line in COMMANDS}
     assert shown == {"detect", "plan", "forecast", "tune", "warm", "sweep", "perplexity", "imatrix", "quantize"}
