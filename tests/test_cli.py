@@ -28,6 +28,7 @@ ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in 
         ([], "COMMAND"),
         (["plan"], "MODEL"),
         (["sweep", "no-such-file.gguf"], "no-such-file.gguf"),
+        (["plan", "no-such-header"], "the headers that come along are deepseek-r1"),
         (["sweep", __file__], "GGUF"),
         (["sweep", "--", "-ub", "0"], "-ub 0"),
         (["sweep", "--", "-ot", "(=CPU"], "regex"),

@@ -39,7 +39,10 @@ def model_of(options: argparse.Namespace, settings: Any = None) -> Any:
     path = options.model or getattr(settings, "model_path", None)
     if path is None:
         return demo.model()
-    if path in demo.headers() and not Path(path).exists():
+    if not Path(path).exists() and Path(path).name == path and "." not in path:
+        if path not in demo.headers():
+            known = ", ".join(demo.headers())
+            raise IkexploreError(f"{path}: there is no such file, and the headers that come along are {known}")
         return demo.header(path)
     from ..models.model import Model
     from ..models.model import open as open_model

@@ -147,8 +147,11 @@ class Forecast:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
-    def _repr_markdown_(self) -> str:
+    def __str__(self) -> str:
         return "Forecast, not measured:\n\n" + self.to_markdown()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def mix_of(plan: Plan) -> str:

@@ -56,6 +56,9 @@ class Sweep:
             Path(path).write_text(text)
         return text
 
+    def __str__(self) -> str:
+        return self.to_markdown()
+
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
 

@@ -73,5 +73,13 @@ def test_every_page_is_in_the_index():
     assert missing == set()
 
 
+def test_every_picture_is_shown_and_taken_by_a_test():
+    shown = {target.rpartition("/")[2] for page in PAGES for target in _LINK.findall(text(page))}
+    taken = text(ROOT / "tests" / "widgets" / "test_browser.py")
+    for picture in (ROOT / "docs").glob("*.png"):
+        assert picture.name in shown
+        assert re.search(rf"\b{picture.stem.split('-')[1]}\b", taken), picture.name
+
+
 def test_the_pages_are_found():
     assert {"README.md", "CHANGELOG.md", "docs/guide.md", "docs/proven.md", "ikexplore/demo/README.md"} <= set(NAMES)
