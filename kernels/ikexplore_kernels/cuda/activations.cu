@@ -1,0 +1,27 @@
+// Activations made ready for products with quantized weights: int8 codes, and per 32 values a float32 scale and the sum.
+#include "common.cuh"
+#include "q8.cuh"
+
+// float32 x[n][stride] -> codes q[n][k], scales s[n][k / 32]. A thread takes 4 values, 8 threads a block of 32.
+// Threads: any number a multiple of 32 along x, covering k / 4; grid y: the n rows. k is a multiple of 32.
+KERNEL(quantize_q8, const float* x, i8* q, Q8* s, i64 k, i64 stride) {
+    i64 j = (i64)blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y;
+    bool inside = 4 * j < k;
+    const float* from = x + row * stride + 4 * j;
+    float v[4];
+    for (int i = 0; i < 4; i++) v[i] = inside ? from[i] : 0.0f;
+    float top = lanes_max(fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3]))), 8);
+    float inverse = top > 0 ? 127.0f / top : 0.0f;
+    u32 four = 0;
+    int sum = 0;
+    for (int i = 0; i < 4; i++) {
+        int code = q8_code(v[i], inverse);
+        sum += code;
+        four |= (u32)(code & 255) << 8 * i;
+    }
+    sum = lanes_sum(sum, 8);
+    if (!inside) return;
+    ((u32*)(q + row * k))[j] = four;
+    float d = top / 127.0f;
+    if ((j & 7) == 0) s[row * (k / 32) + j / 8] = Q8{d, d * (float)sum};
+}
