@@ -1,0 +1,15 @@
+// q4_k: the layout is described in q4_k.py.
+#include "six_bits.cuh"
+#include "sizes/q4_k.cuh"
+
+struct q4_k : Quant, Sizes_q4_k {
+    static constexpr bool has_min = true;
+    DEVICE static void unpack(Part& o, const u8* w, int r, int b, bool product) {
+        const u8* g = block_of<q4_k>(w, b);
+        int p = b & 7;
+        bits_of<16>(o.q, g + 16 + (p >> 1) * 32, (p & 1) * 4, 15);
+        six_bits(o, g, p);
+    }
+};
+
+KERNELS(q4_k)
