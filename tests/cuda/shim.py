@@ -26,10 +26,14 @@ _GUARD = 64
 
 def compiler() -> str | None:
     """A C++ compiler: $CXX, g++ or clang++."""
-    return next((found for name in (os.environ.get("CXX", ""), "g++", "clang++") if name and (found := shutil.which(name))), None)
+    return next(
+        (found for name in (os.environ.get("CXX", ""), "g++", "clang++") if name and (found := shutil.which(name))), None
+    )
 
 
-needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler (g++ or clang++): the kernels cannot be run on the CPU")
+needs_compiler = pytest.mark.skipif(
+    compiler() is None, reason="no C++ compiler (g++ or clang++): the kernels cannot be run on the CPU"
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,7 +41,7 @@ def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="ikexplore-shim-")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def library(*names: str, text: str | None = None) -> ctypes.CDLL:
     """The modules (or ``text``) as one shared library. Raises RuntimeError with the compiler's first words."""
     code = source(*names) if text is None else text
@@ -60,7 +64,9 @@ class ShimBuffer:
 
     def intact(self) -> bool:
         end = self._start + self.nbytes
-        return bool((self._all[self._start - _GUARD : self._start] == 0xA5).all() and (self._all[end : end + _GUARD] == 0xA5).all())
+        return bool(
+            (self._all[self._start - _GUARD : self._start] == 0xA5).all() and (self._all[end : end + _GUARD] == 0xA5).all()
+        )
 
 
 class ShimRuntime:

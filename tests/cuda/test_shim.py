@@ -57,7 +57,9 @@ def test_halves_are_those_of_ieee(device):
     every = every[np.isfinite(every)]
     near = np.nextafter(every, np.float32(0)), np.nextafter(every, np.float32(np.inf))
     middle = every[:-1] / 2 + every[1:] / 2  # what a tie is, and more
-    x = np.concatenate([every, np.float32([np.inf, -np.inf, np.nan]), *near, middle, np.float32([65519, 65520, 1e-8, 2.98e-8, -2.99e-8])])
+    x = np.concatenate(
+        [every, np.float32([np.inf, -np.inf, np.nan]), *near, middle, np.float32([65519, 65520, 1e-8, 2.98e-8, -2.99e-8])]
+    )
     a, h, y, b = up(device, x), device.alloc(2 * len(x)), device.alloc(4 * len(x)), device.alloc(2 * len(x))
     device.launch("tried", "halves", [-(-len(x) // 256)], [256], [a.ptr, h.ptr, y.ptr, b.ptr, np.int32(len(x))])
     with np.errstate(over="ignore"):

@@ -31,7 +31,9 @@ def _candidates() -> list[str]:
     for root in roots:
         for folder in _WHERE:
             for pattern in ("lib/libnvrtc.so.*", "bin/**/nvrtc64_*.dll"):
-                found += [str(p) for p in sorted((root / folder).glob(pattern)) if "builtins" not in p.name and "alt" not in p.name]
+                found += [
+                    str(p) for p in sorted((root / folder).glob(pattern)) if "builtins" not in p.name and "alt" not in p.name
+                ]
     names = ["nvrtc64_120_0.dll", "nvrtc64_130_0.dll"] if sys.platform == "win32" else ["libnvrtc.so.12", "libnvrtc.so.13"]
     return found + names
 
@@ -90,7 +92,7 @@ def _string(library: Any, program: ctypes.c_void_p, what: str) -> str:
     return buffer.value.decode(errors="replace")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(name: str) -> Any:
     """The module as a cupy.RawModule, compiled at its first launch and kept in CuPy's disk cache."""
     import cupy

@@ -49,7 +49,7 @@ def _module(name: str) -> str:
     raise ValueError(f"there is no CUDA module {name!r}; modules: {', '.join(modules())}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 

@@ -39,7 +39,9 @@ def table(name: str) -> str:
         return "".join(f"#define {n} {x}f\n" for n, x in factors.items())
     if name.startswith("grid_") and hasattr(_grids, name[5:].upper()):
         return _grid(name, getattr(_grids, name[5:].upper()))
-    raise ValueError(f"there is no table {name!r} for CUDA kernels; tables: {', '.join([*_BYTES, 'shifts', 'grid_iq2_xxs ...'])}")
+    raise ValueError(
+        f"there is no table {name!r} for CUDA kernels; tables: {', '.join([*_BYTES, 'shifts', 'grid_iq2_xxs ...'])}"
+    )
 
 
 def _byte_table(name: str, values: Sequence[int]) -> str:
@@ -63,5 +65,7 @@ def _grid(name: str, values: np.ndarray) -> str:
     """Points as numbers: of 4 bytes for the iq3 grids, of 8 for the others."""
     four = name.startswith("grid_iq3")
     numbers = values.view("<u4" if four else "<u8")
-    body = ",\n".join(", ".join(f"{x:#x}{'u' if four else 'ull'}" for x in numbers[k : k + 8]) for k in range(0, len(numbers), 8))
+    body = ",\n".join(
+        ", ".join(f"{x:#x}{'u' if four else 'ull'}" for x in numbers[k : k + 8]) for k in range(0, len(numbers), 8)
+    )
     return f"TABLE {'u32' if four else 'u64'} {name}[{len(numbers)}] = {{\n{body}}};\n"

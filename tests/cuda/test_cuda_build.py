@@ -1,0 +1,77 @@
+"""Sources and their compilation: every module with NVRTC, no card needed."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from ikexplore_kernels import formats
+from ikexplore_kernels.cuda import build, source
+from ikexplore_kernels.cuda.runtime import CupyRuntime, packed
+
+
+@functools.cache
+def no_nvrtc() -> str:
+    """Why NVRTC cannot be used, or nothing."""
+    try:
+        build.nvrtc_version()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def test_every_quant_type_has_a_cuda_source():
+    missing = [name for name in formats.names() if name not in source.format_modules()]
+    assert not missing, f"no .cu beside the codec of: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("arch", build.ARCHITECTURES)
+@pytest.mark.parametrize("part", range(6))
+def test_every_module_compiles(part, arch):
+    """All of a part in one translation unit; each kernel of a type is there."""
+    if no_nvrtc():
+        pytest.skip(no_nvrtc())
+    names = source.modules()[part::6]
+    ptx = build.compile_ptx(*names, arch=arch)
+    assert f".target sm_{arch}" in ptx
+    for name in names:
+        if name in source.format_modules():
+            for kind in ("decode", "decode_half", "gemv", "gemv_many"):
+                assert f".entry {kind}_{name}(" in ptx
+
+
+def test_a_module_is_one_text_with_every_header_once():
+    text = source.source("q4_k", "q5_k")
+    assert '#include "' not in text
+    assert text.count("struct Part {") == 1 and "decode_q5_k" not in source.source("q4_k")
+    assert "block = 256, bytes = 144, meta = 0, rows = 1" in text
+    with pytest.raises(ValueError, match="no CUDA module 'q4_x'"):
+        source.source("q4_x")
+    with pytest.raises(ValueError, match="no CUDA module"):
+        source.source("../cuda/common")
+
+
+def test_what_does_not_compile_is_shown_with_its_line():
+    if no_nvrtc():
+        pytest.skip(no_nvrtc())
+    with pytest.raises(RuntimeError, match=r"does not compile for sm_80:\n.*mine.*\(2\).*undefined|mine\(2\)"):
+        build.compile_ptx(
+            "mine", arch=80, text=source.expanded('#include "common.cuh"\nKERNEL(f, int* x) { *x = y; }\n', "mine")
+        )
+
+
+def test_without_a_card_the_reason_is_one_line():
+    can, reason = build.available()
+    assert reason and "\n" not in reason
+    if not can:
+        with pytest.raises(RuntimeError) as error:
+            CupyRuntime()
+        assert str(error.value) == reason
+
+
+def test_arguments_are_typed():
+    assert [type(a) for a in packed([1, 1.5, np.int32(2)])] == [np.int64, np.float32, np.int32]
+    with pytest.raises(TypeError, match="not str"):
+        packed(["x"])
+    with pytest.raises(TypeError, match="not bool"):
+        packed([True])
