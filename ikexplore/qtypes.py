@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ikexplore_kernels import formats
+from ikexplore_kernels.cuda.source import format_modules
 
 from .errors import QuantError
 
@@ -69,6 +70,11 @@ class Quant:
         other = self.format.base
         return Quant(other) if other else None
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Kinds of device that have kernels for products with this type: "CPU", "CUDA"."""
+        return ("CPU", "CUDA") if self.name in format_modules() else ("CPU",)
+
     def row_bytes(self, n_cols: int) -> int:
         """Bytes of a row of ``n_cols`` columns with its metadata. Raises QuantError where the block does not divide."""
         return self._do(self.format.row_bytes, n_cols)
@@ -117,9 +123,7 @@ class Quant:
     def _importance(self, imatrix: Any, n_cols: int) -> np.ndarray:
         w = np.asarray(imatrix)
         if w.shape != (n_cols,) or w.dtype.kind not in "fiu":
-            raise QuantError(
-                f"{self.name}: the imatrix must be {n_cols} numbers, one a column; got {w.dtype} {w.shape}"
-            )
+            raise QuantError(f"{self.name}: the imatrix must be {n_cols} numbers, one a column; got {w.dtype} {w.shape}")
         w = w.astype(np.float64)
         _finite(w[None], w[None], f"{self.name}: imatrix value", "leave this imatrix out or make it anew")
         if (w < 0).any():
@@ -195,7 +199,7 @@ def table(errors: dict[str, float] | None = None) -> str:
         block = f"{f.block_bytes} bytes / {f.block}" + (f", {f.interleave} rows" if f.interleave > 1 else "")
         meta, to = f"{f.row_meta} bytes" if f.row_meta else "-", f.repacked.name if f.repacked else "-"
         error = f"{100 * errors[name]:.2g} %" if errors else "?"
-        lines.append(f"| {name} | {f.id} | {f.bpw:g} | {block} | {meta} | {to} | CPU | {error} |")
+        lines.append(f"| {name} | {f.id} | {f.bpw:g} | {block} | {meta} | {to} | {', '.join(quant(name).devices)} | {error} |")
     return "\n".join(lines) + "\n"
 
 

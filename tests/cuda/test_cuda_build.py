@@ -28,16 +28,24 @@ def test_every_quant_type_has_a_cuda_source():
 @pytest.mark.parametrize("arch", build.ARCHITECTURES)
 @pytest.mark.parametrize("part", range(6))
 def test_every_module_compiles(part, arch):
-    """All of a part in one translation unit; each kernel of a type is there."""
+    """All of a part in one translation unit; each kernel of a type is there. Without optimisations, which take long."""
     if no_nvrtc():
         pytest.skip(no_nvrtc())
     names = source.modules()[part::6]
-    ptx = build.compile_ptx(*names, arch=arch)
+    ptx = build.compile_ptx(*names, arch=arch, quick=True)
     assert f".target sm_{arch}" in ptx
     for name in names:
         if name in source.format_modules():
             for kind in ("decode", "decode_half", "gemv", "gemv_many"):
                 assert f".entry {kind}_{name}(" in ptx
+
+
+def test_as_a_card_would_get_them():
+    """With all optimisations, a module of ops and types of several kinds."""
+    if no_nvrtc():
+        pytest.skip(no_nvrtc())
+    ptx = build.compile_ptx("activations", "experts", "q4_k", "iq2_xs", "iq6_k", "bf16_r16")
+    assert "dp4a.s32.s32" in ptx and "fma.rn.f32" in ptx and "prmt.b32" in ptx
 
 
 def test_a_module_is_one_text_with_every_header_once():
@@ -54,10 +62,11 @@ def test_a_module_is_one_text_with_every_header_once():
 def test_what_does_not_compile_is_shown_with_its_line():
     if no_nvrtc():
         pytest.skip(no_nvrtc())
-    with pytest.raises(RuntimeError, match=r"does not compile for sm_80:\n.*mine.*\(2\).*undefined|mine\(2\)"):
-        build.compile_ptx(
-            "mine", arch=80, text=source.expanded('#include "common.cuh"\nKERNEL(f, int* x) { *x = y; }\n', "mine")
-        )
+    text = source.expanded('#include "common.cuh"\nKERNEL(f, int* x) {\n    *x = y;\n}\n', "mine.cu")
+    with pytest.raises(
+        RuntimeError, match=r'^mine does not compile for sm_80:\nmine.cu\(3\): error: identifier "y" is undefined'
+    ):
+        build.compile_ptx("mine", arch=80, text=text)
 
 
 def test_without_a_card_the_reason_is_one_line():

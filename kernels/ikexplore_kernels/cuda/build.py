@@ -63,11 +63,11 @@ def nvrtc_version() -> tuple[int, int]:
     return major.value, minor.value
 
 
-def compile_ptx(*names: str, arch: int = 80, text: str | None = None) -> str:
+def compile_ptx(*names: str, arch: int = 80, text: str | None = None, quick: bool = False) -> str:
     """PTX of a translation unit with these modules (or of ``text``) for compute capability ``arch`` (75, 80 ...).
 
-    No card and no driver are needed. Raises RuntimeError with the compiler's words where it does not compile, or where no
-    NVRTC is installed.
+    ``quick`` leaves most optimisations out, eight times as fast, where NVRTC can. No card and no driver are needed.
+    Raises RuntimeError with the compiler's words where it does not compile, or where no NVRTC is installed.
     """
     library, program = _nvrtc(), ctypes.c_void_p()
     code = (source(*names) if text is None else text).encode()
@@ -75,7 +75,8 @@ def compile_ptx(*names: str, arch: int = 80, text: str | None = None) -> str:
     made = library.nvrtcCreateProgram(ctypes.byref(program), code, f"{label}.cu".encode(), 0, None, None)
     _checked(library, made, "creating a program")
     try:
-        options = [o.encode() for o in (*OPTIONS, f"--gpu-architecture=compute_{arch}")]
+        fast = ("--Ofast-compile=max",) if quick and nvrtc_version() >= (12, 9) else ()
+        options = [o.encode() for o in (*OPTIONS, *fast, f"--gpu-architecture=compute_{arch}")]
         status = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
         if status:
             raise RuntimeError(f"{label} does not compile for sm_{arch}:\n{_string(library, program, 'ProgramLog')}")

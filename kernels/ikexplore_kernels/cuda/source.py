@@ -20,9 +20,14 @@ _FORMATS = Path(formats.__file__).parent
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[^\n]*$', re.MULTILINE)
 
 
+@functools.cache
+def _format_modules() -> tuple[str, ...]:
+    return tuple(name for name in formats.names() if (_FORMATS / f"{name}.cu").is_file())
+
+
 def format_modules() -> list[str]:
     """Names of the quant types that have a ``.cu``, in the registry's order."""
-    return [name for name in formats.names() if (_FORMATS / f"{name}.cu").is_file()]
+    return list(_format_modules())
 
 
 def op_modules() -> list[str]:
@@ -88,6 +93,6 @@ def _insert(text: str, name: str, done: set[str]) -> str:
         if found.group(1) not in done:
             done.add(found.group(1))
             out.append(_insert(_header(found.group(1)), found.group(1), done))
-        out.append(f'#line {text.count(chr(10), 0, at) + 1} "{name}"')
+        out.append(f'#line {text.count(chr(10), 0, at) + 2} "{name}"')
     out.append(text[at:] + ("" if text.endswith("\n") else "\n"))
     return "".join(out)
