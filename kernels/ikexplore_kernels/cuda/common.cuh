@@ -121,7 +121,16 @@ template <int A, int N> DEVICE void load_words(const u8* p, u32* out) {
             uint2 v = ((const uint2*)p)[i];
             out[2 * i] = v.x, out[2 * i + 1] = v.y;
         }
-    } else {
-        for (int i = 0; i < N; i++) out[i] = load32<A>(p + 4 * i);
+    } else if (A >= 4) {
+        for (int i = 0; i < N; i++) out[i] = ((const u32*)p)[i];
+    } else {  // whole words around them, and what is wanted of each two: half the loads
+        int over = (int)((u64)p & 3);
+        const u32* t = (const u32*)(p - over);
+        u32 low = t[0];
+        for (int i = 0; i < N; i++) {
+            u32 high = i < N - 1 || over ? t[i + 1] : 0;  // never a word that holds nothing of ours
+            out[i] = __funnelshift_r(low, high, 8 * over);
+            low = high;
+        }
     }
 }

@@ -294,6 +294,9 @@ static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned s) {
     }
     return out;
 }
+static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned n) {
+    return (unsigned)(((uint64_t)high << 32 | low) >> (n & 31));
+}
 #define SHIM_BYTES(name, expression)                                  \
     static inline unsigned name(unsigned a, unsigned b) {             \
         unsigned out = 0;                                             \
