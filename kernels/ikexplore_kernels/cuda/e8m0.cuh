@@ -1,5 +1,4 @@
 // The exponents of mxfp4: 2^(e - 128), as a product because the smallest ones are subnormal.
-#pragma once
 #include "common.cuh"
 
 DEVICE float power_of_two(u32 e) {

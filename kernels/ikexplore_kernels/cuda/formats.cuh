@@ -2,7 +2,6 @@
 //
 // A type is a struct with its sizes (made from the registry), a few constants, and `unpack`, which gives 32 weights of a
 // row: weight = s * code - m, with s0, m0 for the first 16 columns and s1, m1 for the others. A dense type has `value`.
-#pragma once
 #include "common.cuh"
 #include "q8.cuh"
 

@@ -1,5 +1,4 @@
 // The i-quants: points of a grid, with signs.
-#pragma once
 #include "formats.cuh"
 
 // A minus sign where the bit is set, for bytes 1..127.

@@ -1,5 +1,4 @@
 // The IQ*_K family: values from tables, of which each 16 or 32 columns take one or its shifted twin.
-#pragma once
 #include "formats.cuh"
 #include "tables/shifts.cuh"
 

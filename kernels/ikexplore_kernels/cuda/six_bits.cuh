@@ -1,5 +1,4 @@
 // The 6-bit scales and minimums of q4_k and q5_k (see _six_bits.py).
-#pragma once
 #include "formats.cuh"
 
 // From the 16 bytes at the head of a block: halves d and dmin, and part p's scale and minimum.

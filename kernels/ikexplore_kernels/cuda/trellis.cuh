@@ -1,5 +1,4 @@
 // The trellis types: a state gives a sequence of values, each the sum of four 6-bit numbers (see _trellis.py).
-#pragma once
 #include "formats.cuh"
 
 // Four values of a sequence, which goes on in x; each is -126..126.
