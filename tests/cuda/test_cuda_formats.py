@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cuda_harness import down, quantized, up
+from cuda_harness import down, up
 from naive import formats as naive
 from shim import ShimRuntime, needs_compiler
 
@@ -87,8 +87,9 @@ def activations(device, name: str, x: np.ndarray):
         return source.ptr, x.astype(np.float64)
     codes, scales = (device.alloc(size) for size in products.activation_bytes(n, cols))
     products.quantize(device, source.ptr, codes.ptr, scales.ptr, n, cols)
-    q, d, _ = quantized(x)
-    return (codes.ptr, scales.ptr), q.astype(np.float64) * np.repeat(d.astype(np.float64), 32, axis=1)
+    q = down(device, codes, x.shape, np.int8).astype(np.float64)
+    d = down(device, scales, (n, cols // 32, 2))[..., 0].astype(np.float64)
+    return (codes.ptr, scales.ptr), q * np.repeat(d, 32, axis=1)
 
 
 def assert_rounding_only(got: np.ndarray, weights: np.ndarray, x: np.ndarray, minima: bool) -> None:

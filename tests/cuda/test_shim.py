@@ -96,9 +96,37 @@ def test_activations_are_quantized_as_on_the_cpu(n, k, stride):
     x[0, :32] = 0
     a, q, s = up(device, x), device.alloc(n * k), device.alloc(n * k // 32 * 8)
     device.launch("activations", "quantize_q8", [-(-k // 512), n], [128], [a.ptr, q.ptr, s.ptr, k, stride])
-    codes, d, sums = quantized(x[:, :k])
+    codes, d, spread = quantized(x[:, :k])
     got = down(device, s, (n, k // 32, 2))
-    np.testing.assert_array_equal(down(device, q, (n, k), np.int8), codes)
-    np.testing.assert_array_equal(got[..., 0], d)
-    np.testing.assert_array_equal(got[..., 1], d * sums.astype(np.float32))
+    found = down(device, q, (n, k), np.int8).reshape(n, -1, 32)
+    other = (found != codes.reshape(found.shape)).any(axis=2)
+    # another number of steps only where two leave the same error but for rounding
+    assert (np.sort(spread, axis=2)[..., 1][other] < 1e-5).all() and other.mean() < 0.05
+    np.testing.assert_allclose(got[..., 0][~other], d[~other], rtol=1e-6)
+    sums = found.sum(axis=2, dtype=np.int64).astype(np.float32)
+    np.testing.assert_array_equal(got[..., 1], got[..., 0] * sums)
     device.check_guards()
+
+
+def test_the_cpu_quantizes_alike():
+    """Products on both devices start from the same numbers, but for blocks where two steps are equally good."""
+    from ikexplore_kernels import activations
+    from ikexplore_kernels.program import Instruction, Program
+    from ikexplore_kernels.team import Team
+
+    device, k = ShimRuntime(), 4096
+    x = (np.random.default_rng(3).standard_normal(k) * np.exp(np.random.default_rng(4).standard_normal(k))).astype(np.float32)
+    codes, d, sums, scratch = np.zeros(k, np.int8), np.zeros(k // 32, np.float32), np.zeros(k // 32, np.int32), np.zeros(2 * k)
+    column = np.array([x.ctypes.data], np.int64)
+    at = [codes.ctypes.data, d.ctypes.data, scratch.ctypes.data, scratch.nbytes, 0, 1, 8, 32, sums.ctypes.data]
+    work = Program([Instruction(activations.quantize, [column.ctypes.data, 1, 1, k, *at], 1)]).link()
+    team = Team(1)
+    team.run(work.records, np.zeros(1, np.int64))
+    team.close()
+
+    a, q, s = up(device, x), device.alloc(k), device.alloc(k // 32 * 8)
+    device.launch("activations", "quantize_q8", [-(-k // 512), 1], [128], [a.ptr, q.ptr, s.ptr, k, k])
+    found = down(device, q, (k // 32, 32), np.int8)
+    same = (found == codes.reshape(-1, 32)).all(axis=1)
+    assert same.mean() > 0.95
+    np.testing.assert_allclose(down(device, s, (k // 32, 2))[same, 0], d[same], rtol=1e-5)
