@@ -18,7 +18,7 @@ ARCHITECTURES = (75, 80, 90)
 
 #: No fast math: results are compared bit by bit. -fmad=false: a product and a sum are rounded one by one, as on the CPU;
 #: where a fused one is meant the code says fma_rn.
-OPTIONS = ("--std=c++17", "-default-device", "-fmad=false")
+OPTIONS = ("--std=c++17", "-fmad=false")
 
 _WHERE = ("nvidia/cuda_nvrtc", "nvidia/cu12", "nvidia/cu13")  # folders of the wheels, inside site-packages
 _MISSING = "no NVRTC was found: pip install nvidia-cuda-nvrtc-cu12 (or CuPy, which brings its own)"
@@ -104,25 +104,30 @@ def load(name: str) -> Any:
 def available() -> tuple[bool, str]:
     """Can kernels run on a card here? If not, why, and what to do, in one line."""
     if find_spec("cupy") is None:
-        return False, 'CuPy is not installed: pip install "ikexplore[cuda]" (CUDA 12), or cupy-cuda13x for CUDA 13'
+        return False, 'CuPy is not installed: pip install "ikexplore[cuda]" (CUDA 12), or "cupy-cuda13x[ctk]" for CUDA 13'
     try:
         import cupy
 
         runtime = cupy.cuda.runtime
-        count = runtime.getDeviceCount()
         driver, built = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+        if driver == 0:
+            return False, "no NVIDIA driver is visible here: install one, or give the container its GPUs (--gpus all)"
+        if driver // 1000 < built // 1000:
+            return False, (
+                f"this CuPy is for CUDA {built // 1000} and the driver knows CUDA {driver // 1000}.{driver % 1000 // 10}: "
+                f'pip install "cupy-cuda{driver // 1000}x[ctk]", or update the driver'
+            )
+        count = runtime.getDeviceCount()
     except ImportError as error:
         return False, f"CuPy does not import ({_line(error)}): reinstall the wheel for your CUDA, cupy-cuda12x or cupy-cuda13x"
     except Exception as error:
         return False, f"no CUDA device can be used ({_line(error)}): nvidia-smi tells what the driver sees"
     if not count:
         return False, "no CUDA device: nvidia-smi tells what the driver sees"
-    if driver // 1000 < built // 1000:
-        wheel = f"cupy-cuda{driver // 1000}x"
-        return False, (
-            f"this CuPy is for CUDA {built // 1000} and the driver knows CUDA {driver // 1000}.{driver % 1000 // 10}: "
-            f"pip install {wheel}, or update the driver"
-        )
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        return False, f'CuPy finds no NVRTC ({_line(error)}): pip install "cupy-cuda{built // 1000}x[ctk]"'
     return True, f"{count} CUDA device{'s' if count > 1 else ''}"
 
 
