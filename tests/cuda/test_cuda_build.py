@@ -1,6 +1,9 @@
 """Sources and their compilation: every module with NVRTC, no card needed."""
 
 import functools
+import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,6 +79,25 @@ def test_without_a_card_the_reason_is_one_line():
         with pytest.raises(RuntimeError) as error:
             CupyRuntime()
         assert str(error.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("driver", "built", "devices", "says"),
+    [
+        (0, 12090, 0, "no NVIDIA driver is visible"),
+        (11040, 12090, 1, r"knows CUDA 11\.4: pip install \"cupy-cuda11x"),
+        (12040, 12090, 0, "no CUDA device"),
+        (13000, 12090, 2, "^2 CUDA devices$"),
+    ],
+)
+def test_what_does_not_fit_is_said(driver, built, devices, says, monkeypatch):
+    """A CuPy that is not there, with facts of its driver made up."""
+    runtime = SimpleNamespace(driverGetVersion=lambda: driver, runtimeGetVersion=lambda: built, getDeviceCount=lambda: devices)
+    cuda = SimpleNamespace(runtime=runtime, nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(build, "find_spec", lambda name: object())
+    can, reason = build.available()
+    assert re.search(says, reason) and can == says.startswith("^")
 
 
 def test_arguments_are_typed():

@@ -153,13 +153,13 @@ class CupyRuntime:
     def launch(
         self, module: str, kernel: str, grid: Dim, block: Dim, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None:
-        with self.device:
+        with self.device, self._on(stream):
             function = self._kernels.get((module, kernel))
             if function is None:
                 function = self._kernels[module, kernel] = load(module).get_function(kernel)
             if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
                 function.max_dynamic_shared_size_bytes = shared
-            function(tuple(grid), tuple(block), tuple(packed(args)), shared_mem=shared, stream=self._on(stream))
+            function(tuple(grid), tuple(block), tuple(packed(args)), shared_mem=shared)
 
     def stream(self) -> Any:
         with self.device:
