@@ -21,7 +21,7 @@ struct Quant {
 // The block that holds columns 32 b...; `w` is where the row, or the group of interleaved rows, starts.
 template <class F> DEVICE const u8* block_of(const u8* w, int b) {
     constexpr int parts = F::block / 32;
-    return w + F::meta * F::rows + (i64)(b / parts) * (F::bytes * F::rows);
+    return w + F::meta * F::rows + (u64)((u32)b / parts) * (u32)(F::bytes * F::rows);
 }
 
 DEVICE void one_scale(Part& o, float s) { o.s0 = o.s1 = s; }
