@@ -253,22 +253,49 @@ DEVICE void gemv(const u8* w, const i8* q, const Q8* s, float* y, int rows, i64 
         if (COLS == 1 || c < n) y[c * stride + group * R + r] = sum[c];
 }
 
-// The same for a dense type, with float32 activations x[c][cols].
+// STEP columns of a row from b on times activations; the weights are loaded before any is used.
+template <class F, int STEP, int COLS>
+DEVICE void dense_dot(float* sum, const u8* w, int r, i64 b, const float* x, i64 cols, int n) {
+    float v[STEP];
+    if constexpr (STEP == 1) {
+        v[0] = F::value(w, r, b);
+    } else {
+        for (int i = 0; i < STEP; i += 2) {
+            float2 both = F::pair(w, r, b + i);
+            v[i] = both.x, v[i + 1] = both.y;
+        }
+    }
+    for (int c = 0; c < COLS; c++)
+        if (COLS == 1 || c < n) {
+            u32 at[STEP];
+            load_words<STEP == 8 ? 16 : 4, STEP>((const u8*)(x + c * cols + b), at);
+            for (int i = 0; i < STEP; i++) sum[c] = fma_rn(v[i], __uint_as_float(at[i]), sum[c]);
+        }
+}
+
+template <class F, int STEP, int COLS>
+DEVICE void dense_row(float* sum, const u8* w, int r, const float* x, i64 cols, int n) {
+    constexpr int lanes = 32 / F::rows;
+    for (i64 b = STEP * (threadIdx.x / F::rows + lanes * threadIdx.y); b < cols; b += STEP * lanes * blockDim.y)
+        dense_dot<F, STEP, COLS>(sum, w, r, b, x, cols, n);
+}
+
+// The same for a dense type, with float32 activations x[c][cols]; rows of x start at multiples of 16 bytes where cols is
+// one of 8.
 template <class F, int COLS>
 DEVICE void gemv_dense(const u8* w, const float* x, float* y, int rows, i64 cols, i64 stride, int n) {
-    constexpr int R = F::rows, lanes = 32 / R;
-    int r = threadIdx.x % R, step = cols % 2 ? 1 : 2;
+    constexpr int R = F::rows;
+    int r = threadIdx.x % R;
     i64 group = (i64)blockIdx.x * blockDim.z + threadIdx.z;
     float sum[COLS] = {};
     if (group * R < rows) {
         const u8* start = w + group * R * row_bytes<F>(cols);
-        for (i64 b = step * (threadIdx.x / R + lanes * threadIdx.y); b < cols; b += step * lanes * blockDim.y) {
-            float2 v = step == 2 ? F::pair(start, r, b) : make_float2(F::value(start, r, b), 0.0f);
-            for (int c = 0; c < COLS; c++)
-                if (COLS == 1 || c < n) {
-                    sum[c] = fma_rn(v.x, x[c * cols + b], sum[c]);
-                    if (step == 2) sum[c] = fma_rn(v.y, x[c * cols + b + 1], sum[c]);
-                }
+        if (cols % 8 == 0) {
+            dense_row<F, 8, COLS>(sum, start, r, x, cols, n);
+        } else if (cols % 2 == 0) {
+            dense_row<F, 2, COLS>(sum, start, r, x, cols, n);
+        } else {
+            dense_row<F, 1, COLS>(sum, start, r, x, cols, n);
         }
     }
     if (!row_sums<R, COLS>(sum) || group * R >= rows) return;
