@@ -26,7 +26,8 @@ class Arena:
 
     ``peak`` int64 per backend: bytes of its arena. ``events`` int32: n >= 0 allocates block n, ~n frees it, in order.
     ``offset``, ``size`` int64 and ``backend`` int8 per block. Blocks are rows of the graph, then copies, then the
-    further copies of pipeline parallelism. ``copied`` int64: bytes of each copy, without padding.
+    further copies of pipeline parallelism. ``copied`` int64: bytes of each copy, without padding. ``block`` int32: the
+    block of each row and copy: its own, or the one of the source that it took over in place.
     """
 
     peak: np.ndarray
@@ -35,6 +36,7 @@ class Arena:
     size: np.ndarray
     backend: np.ndarray
     copied: np.ndarray
+    block: np.ndarray
 
 
 def arenas(
@@ -52,11 +54,11 @@ def arenas(
     backend = np.concatenate([at.backend, cut.to, to]).astype(np.int8)
     size = _padded(plain[of], graph.type_id[of], graph.ne[of, 0], backend < n_backends - 1)
 
-    events = fast(_lifetimes, n)(*_uses(graph, cut, held, n_copies), first, graph.n_leafs, n)
+    events, block = fast(_lifetimes, n)(*_uses(graph, cut, held, n_copies), first, graph.n_leafs, n)
     offset, peak = fast(_best_fit, n)(events, size, backend, n_backends, MAX_FREE_BLOCKS)
     if len(peak) == 0:
         raise ModelError(f"the compute buffers would fall into more than {MAX_FREE_BLOCKS} free blocks, ggml's limit")
-    return Arena(peak, events, offset, size, backend, plain[cut.source])
+    return Arena(peak, events, offset, size, backend, plain[cut.source], block[: n + len(cut.source)])
 
 
 def _uses(graph: Graph, cut: Splits, held: np.ndarray, n_copies: int) -> tuple[np.ndarray, ...]:
@@ -117,7 +119,7 @@ def _further_copies(graph: Graph, cut: Splits, n_copies: int, cpu: int) -> tuple
 
 
 def _lifetimes(srcs, root, needs, keep, inplace, layout, steps, first, n_leafs, n):  # type: ignore[no-untyped-def]
-    """Events of the dry run, in order; see ``_uses`` for the columns. ``first``: blocks allocated before all else."""
+    """Events of the dry run, in order, and who holds whose block; see ``_uses`` for the columns. ``first``: blocks allocated before all else."""
     total, width = srcs.shape
     children = np.zeros(total, np.int32)  # uses that are still to come
     views = np.zeros(total, np.int32)  # views whose last use is still to come
@@ -174,7 +176,7 @@ def _lifetimes(srcs, root, needs, keep, inplace, layout, steps, first, n_leafs, 
                 owned[p] = False
                 events[count] = ~block[p]
                 count += 1
-    return events[:count]
+    return events[:count], block
 
 
 def _best_fit(events, size, backend, n_backends, max_free):  # type: ignore[no-untyped-def]
