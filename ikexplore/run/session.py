@@ -39,9 +39,20 @@ RUN = ("deepseek2", "gpt-oss", "llama", "qwen2", "qwen3", "qwen3moe")
 class Session:
     """``Session(model, settings)``; then ``eval(tokens)`` as often as the context allows.
 
+    Where the plan puts something on a GPU that is really there, the session is a ``HybridSession`` (``run.hybrid``), which
+    also takes ``runtimes``, one per GPU of the machine, and ``reference_kernels``. Otherwise everything is on the CPU.
+
     ``repacked``: tensor name -> (old type, new type), what -rtr changed. ``n_past``: positions in the cache.
     Raises ModelError for models without weights or kernels, SettingsError for switches that do not fit.
     """
+
+    def __new__(cls, model: Model, settings: Settings | None = None, on_progress: Progress | None = None,
+                machine: Machine | None = None, runtimes: Any = None, **more: Any) -> "Session":
+        if cls is Session and (runtimes is not None or uses_gpus(model, settings, machine)):
+            from .hybrid.session import HybridSession
+
+            return super().__new__(HybridSession)
+        return super().__new__(cls)
 
     def __init__(self, model: Model, settings: Settings | None = None, on_progress: Progress | None = None,
                  machine: Machine | None = None):
@@ -121,10 +132,7 @@ class Session:
         n = len(tokens)
         with self._lock:
             program, logits, trace = self._program(n, n_outputs)
-            self.inputs.tokens[:n] = tokens
-            self.inputs.positions[:n] = self.n_past + np.arange(n)
-            self.inputs.out_ids[:n_outputs] = np.arange(n - n_outputs, n)
-            self.inputs.past[:] = self.n_past, self.n_past + n
+            self._fill(tokens, n_outputs)
             if self._stop[0]:
                 raise Cancelled("stopped before the evaluation")
             if self.observer is None:
@@ -135,6 +143,14 @@ class Session:
                 raise Cancelled("stopped in the middle of an evaluation")
             self.n_past += n
             return logits.copy()
+
+    def _fill(self, tokens: np.ndarray, n_outputs: int) -> None:
+        """The inputs of an evaluation."""
+        n = len(tokens)
+        self.inputs.tokens[:n] = tokens
+        self.inputs.positions[:n] = self.n_past + np.arange(n)
+        self.inputs.out_ids[:n_outputs] = np.arange(n - n_outputs, n)
+        self.inputs.past[:] = self.n_past, self.n_past + n
 
     def _team(self, n_tokens: int) -> Any:
         from ikexplore_kernels.team import Team
@@ -211,6 +227,20 @@ class Session:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def uses_gpus(model: Model, settings: Settings | None, machine: Machine | None) -> bool:
+    """Whether the plan puts weights or cache on GPUs that are present and that CuPy can use."""
+    machine = machine or Machine.detect()
+    if not machine.gpus or any(gpu.simulated for gpu in machine.gpus):
+        return False
+    from ikexplore_kernels.cuda.build import available
+
+    if not available()[0]:
+        return False
+    placed = place(model, settings or Settings(), machine)
+    on_gpu = (placed.place >= 0) & (placed.place < len(placed.gpus))
+    return bool(on_gpu.any()) or any(slot >= 0 for slot in placed.kv_slots)
 
 
 def n_cells(cx: Context, n: int, end: int) -> int:

@@ -58,13 +58,20 @@ class Rules:
         return 64 if self.newer else 10
 
 
-def rules(cx: Context, machine: Machine) -> Rules:
-    """The rules that hold for this profile, and within it for the machine's commit date."""
+def rules(cx: Context, machine: Machine, reference_kernels: bool = True) -> Rules:
+    """The rules that hold for this profile, and within it for the machine's commit date.
+
+    reference_kernels: only where the reference has a CUDA kernel; False: a GPU multiplies every type that weights can have,
+    as this package's own kernels do.
+    """
     date = machine.commit_date if machine.commit_date and not cx.newer else _PROFILE_DATE[cx.profile]
     matmul = np.zeros(N_TYPES, bool)
     for since, kinds in _MATMUL:
         if since <= date:
             matmul[[TYPES[kind].id for kind in kinds.split()]] = True
+    if not reference_kernels:
+        matmul[:] = True
+        matmul[[I32]] = False
     return Rules(cx.newer, date, matmul, cx.offload_batch, cx.offload_batch_per_byte)
 
 
@@ -88,7 +95,7 @@ _ANSWERS: "weakref.WeakKeyDictionary[Graph, dict[tuple, np.ndarray]]" = weakref.
 def supports(graph: Graph, r: Rules, cc: int) -> np.ndarray:
     """bool per row: a GPU of compute capability ``cc`` (860 is 8.6) can compute it."""
     answers = _ANSWERS.setdefault(graph, {})
-    key = (r.newer, r.date, cc)
+    key = (r.newer, r.date, r.matmul.tobytes(), cc)
     if key not in answers:
         answers[key] = _supports(graph, r, cc)
     return answers[key]

@@ -20,7 +20,7 @@ def cpy(g: GpuLowering, row: int) -> None:
     if target == row:  # a cast
         y = g.result(row)
         if x.type == "q8_0" and y.type in ("f16", "f32"):
-            _widen(g, x, y)
+            widen(g, x, y.at, y.type, y.nb)
         elif y.type == "q8_0":
             _store_q8_0(g, x, y.at, x.ne[:3], x.nb[1:3], y.nb[1], 0)
         else:
@@ -56,11 +56,11 @@ def _store_q8_0(g: GpuLowering, x: Operand, at: object, ne: tuple[int, ...], nb:
     g.each("store_q8_0", ne[0] // 32 * ne[1] * ne[2], args, "ops_rows")
 
 
-def _widen(g: GpuLowering, x: Operand, y: Operand) -> None:
-    """Rows of the cache decoded, as far as they are there."""
+def widen(g: GpuLowering, x: Operand, at: object, to: str, steps: tuple[int, ...]) -> None:
+    """Rows of a q8_0 cache as half or float32, with other strides."""
     if x.ne[3] > 1:
         raise g.lacks("decoding a cache in four dimensions")
-    g.each("widen_q8_0", x.count, [x.at, y.at, NUMBER[y.type], *x.ne[:3], *x.nb[1:3], *y.nb[1:3]], "ops_rows")
+    g.each("widen_q8_0", x.count, [x.at, at, NUMBER[to], *x.ne[:3], *x.nb[1:3], *steps[1:3]], "ops_rows")
 
 
 @lowers("FLASH_ATTN_EXT")

@@ -1,5 +1,6 @@
 """The CPU's part of a hybrid graph: the CPU engine's lowering, for the nodes that the schedule gives to the CPU."""
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class CpuLowering(Lowering):
         g, n = self.graph, len(self.graph)
         self.root = [int(v) if v >= 0 else i for i, v in enumerate(g.view_src.tolist())]
         self.srcs = [[s for s in row if s >= 0] for row in g.srcs.tolist()]
-        self.last = list(range(n))
+        self.last, self.readers = list(range(n)), defaultdict(list)
         self.last_copy = dict.fromkeys(self.copy_of.values(), -1)
         for i in range(g.n_leafs, n):
             for s in self.srcs[i]:

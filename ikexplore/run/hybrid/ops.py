@@ -6,7 +6,9 @@ The kernels' own comments say what each computes; semantics are those of the CPU
 from collections.abc import Callable
 from typing import Any
 
-from .launches import GpuLowering, Operand
+from ikexplore_kernels.formats import get
+
+from .launches import THREADS, GpuLowering, Operand
 
 Lower = Callable[[GpuLowering, int], None]
 OPS: dict[str, Lower] = {}
@@ -46,7 +48,6 @@ def get_rows(g: GpuLowering, row: int) -> None:
         g.each("pick_rows", count * n, [x.at, ids.at, y.at, count, 4 * n, x.nb[1], 4])
         return
     from .products import decode_rows
-    from .launches import get
 
     f, bytes_ = get(x.type), get(x.type).row_bytes(n)
     if f.interleave > 1:
@@ -131,7 +132,7 @@ def rope(g: GpuLowering, row: int) -> None:
     factors = int(g.graph.srcs[row, 2])
     n_rot, size, heads, tokens = int(params["n_dims"]), *x.ne[:3]
     args = [x.at, y.at, size, heads, tokens, x.nb[1], x.nb[2], y.nb[1], y.nb[2], n_rot, int(params["mode"]),
-            g.turns(params, factors)]
+            g.turns(params, int(g.graph.tensor[factors]) if factors >= 0 else -1)]
     g.each("rope", (size - n_rot // 2) * heads * tokens, args, "ops_rows")
 
 

@@ -14,9 +14,9 @@ from ikexplore_kernels.formats import get
 
 from ..naive import product_factor
 from . import blocks
-from .attention import CACHED, strided
+from .attention import CACHED, strided, widen
 from .launches import GpuLowering, Operand, Place
-from .ops import gate_kind, gated, lowers
+from .ops import copy, gate_kind, gated, lowers
 
 FEW = 8  #: columns up to which a product is made of dot products
 DECODED = 32 << 20  #: numbers of a weight that are decoded at a time
@@ -42,7 +42,7 @@ def mul_mat(g: GpuLowering, row: int) -> None:
     if a.ne[2] * a.ne[3] == 1:
         if b.rows > b.ne[1] and not b.contiguous:
             raise g.lacks("a product with columns that have gaps in two dimensions")
-        b = replace(b, ne=(b.ne[0], b.rows, 1, 1))
+        b = replace(b, ne=(b.ne[0], b.rows, 1, 1), nb=(b.nb[0], b.nb[1] if b.ne[1] > 1 else b.ne[0] * b.nb[0], 0, 0))
         product(g, a, b, y.at, 4 * y.ne[0])
         return
     if a.ne[2] != b.ne[2] or a.ne[3] * b.ne[3] > 1:
@@ -70,7 +70,19 @@ def product(g: GpuLowering, w: Operand, x: Operand, y: Any, y_step: int) -> None
 
 
 def _as_floats(g: GpuLowering, x: Operand) -> Operand:
-    raise g.lacks(f"columns of {x.type} in a product")
+    """Rows of the cache as float32 columns without gaps, made once for all that read them."""
+    k, n = x.ne[0], x.ne[1]
+
+    def make() -> tuple[Any, list[Place]]:
+        to = g.take(4 * n * k)
+        steps = (4, 4 * k, 4 * k * n, 4 * k * n)
+        if x.type == "q8_0":
+            widen(g, x, to, "f32", steps)
+        else:
+            copy(g, x, to, "f32", steps)
+        return to, [to]
+
+    return replace(x, at=g.kept(_key(g, x, "wide"), x.row, make), type="f32", nb=(4, 4 * k, 4 * k * n, 4 * k * n))
 
 
 def _key(g: GpuLowering, x: Operand, what: str) -> Any:

@@ -153,4 +153,4 @@ def _view(address: int, size: int) -> np.ndarray:
     """Host memory at an address."""
     import ctypes
 
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
