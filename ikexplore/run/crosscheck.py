@@ -71,7 +71,8 @@ def crosscheck(model: Model, a: Any = None, b: Any = "naive", tokens: Any = None
     """None where two paths through ``model`` agree node by node, else the first Difference.
 
     a, b: Settings, flags as text ("-rtr -ub 16"), or a name in ``run.paths.PATHS``: "naive" (NumPy, weights decoded from
-    the file, under the other side's settings), "repacked" (the other side's settings with -rtr), "fast". None: ``settings``.
+    the file, under the other side's settings), "repacked" (the other side's settings with -rtr), "fast" (on the CPU), "cuda"
+    (all layers on GPUs, or as many as -ngl says). None: ``settings``.
     tokens: ids or a text; 40 fixed random ids if not given. The last ``single`` of them are evaluated one by one, so that the
     kernels of prompts and of generation are both checked.
     All nodes of the first path are kept in memory: give few tokens for large models.
@@ -297,6 +298,10 @@ class _Check:
             names = [g.name[s] for s in g.srcs[row].tolist()[: PRODUCTS[op]] if s >= 0]
             if all(get(self.weights.type(name)).dense for name in names):
                 kinds = {side.type_of(name) for name in names for side in (self.first, self.second)}
+                if self.first.half or self.second.half:
+                    x = int(g.srcs[row][PRODUCTS[op]])
+                    half = NaiveValues(self.weights, values, {x: exact.floats(x).astype(np.float16).astype(np.float32)})
+                    return compute(half, row) - compute(exact, row)
                 return BF16 * np.abs(want) if any(k.startswith("bf16") for k in kinds) else None
             x = int(g.srcs[row][PRODUCTS[op]])
             plain = np.ascontiguousarray(exact.floats(x))

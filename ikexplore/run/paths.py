@@ -12,22 +12,25 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..graph import Graph
+from ..machine import Machine
 from ..models import Model
 from ..models.build import build
 from ..models.context import context
 from ..settings import Settings
 from .naive import NaiveValues, Weights, compute
-from .session import Session, n_cells
+from .session import CpuSession, Session, n_cells
 from .trace import Trace, Values
 
 See = Callable[[Values, int, int, int], None]
 
 
 class Path(Protocol):
-    """``label`` for messages; ``settings`` whose graph is computed; ``run`` once, then ``close``."""
+    """``label`` for messages; ``settings`` whose graph is computed; ``run`` once, then ``close``. ``half``: products with
+    float weights may round activations to half."""
 
     label: str
     settings: Settings
+    half: bool
 
     def run(self, tokens: np.ndarray, single: int, see: See) -> None: ...
 
@@ -44,11 +47,16 @@ def parts(n: int, n_ubatch: int, single: int) -> list[tuple[int, int]]:
 
 
 class FastPath:
-    """The engine's kernels under some settings."""
+    """The engine's kernels under some settings, on the CPU."""
+
+    half = False
 
     def __init__(self, model: Model, settings: Settings):
         self.settings, self.label = settings, settings.command() or "the defaults"
-        self.session = Session(model, settings)
+        self.session = self._session(model)
+
+    def _session(self, model: Model) -> Session:
+        return CpuSession(model, self.settings)
 
     def run(self, tokens: np.ndarray, single: int, see: See) -> None:
         for start, n in parts(len(tokens), self.session.context.n_ubatch, single):
@@ -60,6 +68,34 @@ class FastPath:
 
     def close(self) -> None:
         self.session.close()
+
+
+class CudaPath(FastPath):
+    """A hybrid session: what the settings put on GPUs is computed there, all layers where -ngl is not given.
+
+    machine, runtimes: the machine to plan for and a runtime per GPU; those that are here if not given. Raises SettingsError
+    where there is no GPU that can be used.
+    """
+
+    half = True
+
+    def __init__(self, model: Model, settings: Settings, machine: Machine | None = None, runtimes: Any = None):
+        self._machine, self._runtimes = machine or Machine.detect(), runtimes
+        if runtimes is None:
+            from ikexplore_kernels.cuda.build import available
+
+            can, reason = available()
+            if not can or not self._machine.gpus:
+                raise SettingsError(f"the path 'cuda' needs a GPU: {reason if not can else 'none was detected'}")
+        if "n_gpu_layers" not in settings.given:
+            settings = settings.replace(n_gpu_layers=999)
+        super().__init__(model, settings)
+        self.label = f"{self.label} on {', '.join(device.label for device in self.session.devices)}"
+
+    def _session(self, model: Model) -> Any:
+        from .hybrid.session import HybridSession
+
+        return HybridSession(model, self.settings, machine=self._machine, runtimes=self._runtimes)
 
 
 class _Tell:
@@ -107,6 +143,8 @@ class _Memory(Values):
 class NaivePath:
     """Plain NumPy on the weights as they are in the file, over the graph that these settings give."""
 
+    half = False
+
     def __init__(self, model: Model, settings: Settings):
         self.model, self.settings, self.label = model, settings, "naive"
         self.weights, self.context = Weights(model, settings), context(model, settings)
@@ -152,6 +190,7 @@ def store(values: Values, row: int, x: np.ndarray) -> None:
 
 
 PATHS: dict[str, Callable[[Model, Settings], Path]] = {
+    "cuda": CudaPath,
     "fast": FastPath,
     "naive": NaivePath,
     "repacked": lambda model, settings: FastPath(model, settings.replace(rtr=True)),
@@ -159,12 +198,15 @@ PATHS: dict[str, Callable[[Model, Settings], Path]] = {
 
 
 def path(model: Model, what: Any, other: Settings) -> Path:
-    """A path from a name in ``PATHS``, from Settings, from flags as text, or None (the other side's settings).
+    """A path from a name in ``PATHS``, from a function like those there, from Settings, from flags as text, or None (the
+    other side's settings).
 
     Raises SettingsError for a name that is none.
     """
     if isinstance(what, str) and what in PATHS:
         return PATHS[what](model, other)
+    if callable(what):
+        return what(model, other)
     if what is None or isinstance(what, Settings):
         return FastPath(model, _roomy(what or other, other))
     if isinstance(what, str) and (not what.strip() or what.strip().startswith("-")):

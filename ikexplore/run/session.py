@@ -229,6 +229,10 @@ class Session:
         self.close()
 
 
+class CpuSession(Session):
+    """A session that is on the CPU, whatever GPUs there are."""
+
+
 def uses_gpus(model: Model, settings: Settings | None, machine: Machine | None) -> bool:
     """Whether the plan puts weights or cache on GPUs that are present and that CuPy can use."""
     machine = machine or Machine.detect()

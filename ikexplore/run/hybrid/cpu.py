@@ -8,6 +8,7 @@ import numpy as np
 from ikexplore_kernels.program import Program
 
 from ...errors import ModelError
+from ...graph.types import nbytes
 from ...schedule import Schedule
 from ..lower import PRODUCTS, VIEWS, At, Inputs, Lowering
 from ..weights import Weight
@@ -24,6 +25,8 @@ class CpuLowering(Lowering):
         self.copy_of = {int(s): c for c, (s, to) in enumerate(zip(cut.source, cut.to)) if to == self.cpu}
         self.copies: dict[int, Any] = {}
         self.splits: dict[int, tuple[int, int]] = {}
+        g = schedule.graph
+        self._sizes = nbytes(g.type_id, g.ne, g.nb)
         super().__init__(schedule.graph, weights, caches, inputs, rope, threads)
 
     def here(self, row: int) -> bool:
@@ -88,9 +91,7 @@ class CpuLowering(Lowering):
 
     def nbytes(self, row: int) -> int:
         """Bytes from the first to the last value of a row, of any type."""
-        f, ne, nb = self.format(row), self.ne(row), self.nb(row)
-        return max(4, f.row_bytes(ne[0]) if f.block > 1 else f.block_bytes + (ne[0] - 1) * nb[0]) + sum(
-            (n - 1) * b for n, b in zip(ne[1:], nb[1:]))
+        return max(4, int(self._sizes[row]))
 
     def _free_after(self, row: int) -> None:
         super()._free_after(row)
