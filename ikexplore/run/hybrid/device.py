@@ -49,17 +49,19 @@ class Device:
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
-    def launch(self, module: str, kernel: str, grid: Any, args: list[Any], block: int = THREADS, shared: int = 0) -> None:
+    def launch(self, module: str, kernel: str, grid: Any, args: list[Any],
+               block: int | tuple[int, int, int] = THREADS, shared: int = 0) -> None:
         dims = (*((grid,) if isinstance(grid, int) else grid), 1, 1)[:3]
-        self.runtime.launch(module, kernel, dims, (block, 1, 1), [numbered(self.resolve(a)) for a in args], shared=shared)
+        threads = (block, 1, 1) if isinstance(block, int) else block
+        self.runtime.launch(module, kernel, dims, threads, [numbered(self.resolve(a)) for a in args], shared=shared)
 
     def each(self, kernel: str, count: int, args: list[Any], module: str = "ops_elements") -> None:
         if count:
             self.launch(module, kernel, -(-count // THREADS), args)
 
-    def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, factor: float = 1.0) -> None:
-        """float32 y[n, m] = factor * x[n, k] w[m, k]^T; w and x both f16 or both f32, rows of y ``ld`` numbers apart."""
-        self.runtime.matmul(wide, m, n, k, w, x, y, ld, factor)
+    def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int) -> None:
+        """float32 y[n, m] = x[n, k] w[m, k]^T; w and x both f16 or both f32, rows of y ``ld`` numbers apart."""
+        self.runtime.matmul(wide, m, n, k, w, x, y, ld)
 
     def run(self, steps: list[Step], stop: np.ndarray | None = None) -> None:
         for step in steps:
@@ -147,5 +149,5 @@ class Staging:
 
 
 def numbered(value: Any) -> Any:
-    """A kernel's argument with its width: 64-bit numbers and addresses, 32-bit floats."""
-    return np.float32(value) if isinstance(value, float) else np.int64(value)
+    """A kernel's argument with its width: 64-bit numbers and addresses and 32-bit floats where not said."""
+    return value if isinstance(value, np.generic) else np.float32(value) if isinstance(value, float) else np.int64(value)

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ikexplore_kernels.formats import get
-
 from ...errors import ModelError
 from ...graph import Graph
 from ...schedule import Schedule
@@ -35,12 +33,12 @@ class Place:
 
 @dataclass
 class Launch:
-    """One kernel over a grid. ``args``: int (addresses and sizes, 64 bits), float (32 bits) or Place."""
+    """One kernel over a grid. ``args``: int (addresses and sizes, 64 bits), float (32 bits), numpy scalars or Place."""
 
     module: str
     kernel: str
     grid: tuple[int, int, int]
-    block: int
+    block: int | tuple[int, int, int]
     args: list[Any]
     node: int
     shared: int = 0
@@ -188,8 +186,8 @@ class GpuLowering:
         for key in [k for k, ((last, _), _) in self._kept.items() if last <= self.row]:
             self.give(*self._kept.pop(key)[1])
 
-    def launch(self, module: str, kernel: str, grid: int | tuple[int, ...], args: list[Any], block: int = THREADS,
-               shared: int = 0) -> None:
+    def launch(self, module: str, kernel: str, grid: int | tuple[int, ...], args: list[Any],
+               block: int | tuple[int, int, int] = THREADS, shared: int = 0) -> None:
         wide = (grid,) if isinstance(grid, int) else grid
         dims = (*wide, 1, 1, 1)[:3]
         self.steps.append(Launch(module, kernel, (dims[0], dims[1], dims[2]), block, args, self.row, shared))
@@ -223,6 +221,3 @@ class GpuLowering:
             self._drop()
         return self.steps[first:]
 
-
-def row_bytes(kind: str, columns: int) -> int:
-    return get(kind).row_bytes(columns)

@@ -6,8 +6,7 @@ The kernels' own comments say what each computes; semantics are those of the CPU
 from collections.abc import Callable
 from typing import Any
 
-from ikexplore_kernels.formats import get
-
+from . import blocks
 from .launches import THREADS, GpuLowering, Operand
 
 Lower = Callable[[GpuLowering, int], None]
@@ -47,16 +46,7 @@ def get_rows(g: GpuLowering, row: int) -> None:
     if x.type == "f32":
         g.each("pick_rows", count * n, [x.at, ids.at, y.at, count, 4 * n, x.nb[1], 4])
         return
-    from .products import decode_rows
-
-    f, bytes_ = get(x.type), get(x.type).row_bytes(n)
-    if f.interleave > 1:
-        raise g.lacks(f"single rows of {x.type}")
-    unit = 4 if x.nb[1] % 4 == 0 and bytes_ % 4 == 0 else 2 if x.nb[1] % 2 == 0 and bytes_ % 2 == 0 else 1
-    raw = g.take(count * bytes_)
-    g.each("pick_rows", count * bytes_ // unit, [x.at, ids.at, raw, count, bytes_, x.nb[1], unit])
-    decode_rows(g, x.type, raw, y.at, count, n, "f32")
-    g.give(raw)
+    g.launch(*blocks.decode(x.type, x.at, y.at, count, n, "f32", ids.at))
 
 
 def copy(g: GpuLowering, x: Operand, at: Any, to: str, steps: tuple[int, ...], nb: tuple[int, ...] | None = None,

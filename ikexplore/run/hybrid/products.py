@@ -12,21 +12,22 @@ import numpy as np
 
 from ikexplore_kernels.formats import get
 
-from ..naive import product_factor
+from ikexplore_kernels.formats import get
+
+from ...errors import ModelError
 from . import blocks
-from .attention import CACHED, strided, widen
+from .attention import strided, widen
 from .launches import GpuLowering, Operand, Place
 from .ops import copy, gate_kind, gated, lowers
 
 FEW = 8  #: columns up to which a product is made of dot products
 DECODED = 32 << 20  #: numbers of a weight that are decoded at a time
-WARPS = 4  #: rows of a block, a warp each
+FLOATS = ("f32", "bf16", "bf16_r16")  #: types whose range half does not have
 
 
 def decode_rows(g: GpuLowering, kind: str, at: Any, to: Any, rows: int, columns: int, target: str) -> None:
     """Whole rows of any type to float32 or half."""
-    module, kernel, grid, block, args = blocks.decode(kind, at, to, rows, columns, target)
-    g.launch(module, kernel, grid, args, block)
+    g.launch(*blocks.decode(kind, at, to, rows, columns, target))
 
 
 # -- plain products ------------------------------------------------------------------------------------------------------
@@ -59,14 +60,15 @@ def product(g: GpuLowering, w: Operand, x: Operand, y: Any, y_step: int) -> None
         x = _as_floats(g, x)
     k, m, n = w.ne[0], w.ne[1], x.ne[1]
     if n > FEW:
-        wide = "f32" if w.type in ("f32", "bf16") else "f16"
+        wide = "f32" if w.type in FLOATS else "f16"
         _by_library(g, w, _columns(g, x, wide), n, y, y_step, wide)
-    elif w.type in CACHED and w.type != "q8_0":
-        args = [w.at, x.at, y, CACHED[w.type], k, m, n, w.nb[1], x.nb[1], y_step, 0, 0, 1, 0, 0]
-        g.launch("ops_attention", "dense_gemv", -(-m // WARPS), args, block=32 * WARPS)
-    else:
-        q = _eight_bits(g, x)
-        g.launch(*blocks.gemv(w.type, w.at, w.nb[1], q, y, k, m, n, y_step))
+        return
+    g.launch(*blocks.gemv(w.type, w.at, _ready(g, x, w.type), y, k, m, n, y_step // 4))
+
+
+def _ready(g: GpuLowering, x: Operand, kind: str) -> tuple[Any, ...]:
+    """Columns as the type's dot products take them: (codes, scales), or (float32 columns,) of a dense type."""
+    return (_columns(g, x, "f32"),) if get(kind).dense else _eight_bits(g, x)
 
 
 def _as_floats(g: GpuLowering, x: Operand) -> Operand:
@@ -103,16 +105,16 @@ def _columns(g: GpuLowering, x: Operand, wide: str) -> Any:
     return g.kept(_key(g, x, wide), x.row, make)
 
 
-def _eight_bits(g: GpuLowering, x: Operand) -> Any:
+def _eight_bits(g: GpuLowering, x: Operand) -> tuple[Any, Any]:
     """Columns of x in blocks of 8 bits, made once for all that read them."""
     k, n = x.ne[0], x.ne[1]
     if k % 32:
         raise g.lacks(f"a product over {k} columns, no multiple of 32")
 
     def make() -> tuple[Any, list[Place]]:
-        to = g.take(blocks.activation_bytes(k, n))
-        g.launch(*blocks.quantize(x.at, x.nb[1], to, k, n))
-        return to, [to]
+        codes, scales = (g.take(size) for size in blocks.activation_bytes(k, n))
+        g.launch(*blocks.quantize(x.at, x.nb[1] // 4, codes, scales, k, n))
+        return (codes, scales), [codes, scales]
 
     return g.kept(_key(g, x, "q8"), x.row, make)
 
@@ -129,7 +131,7 @@ def _by_library(g: GpuLowering, w: Operand, x: Any, n: int, y: Any, y_step: int,
         at = w.at + first * w.nb[1]
         if not plain:
             decode_rows(g, w.type, at, to, many, k, wide)
-        g.host(_Matmul(wide, many, n, k, at if plain else to, x, y + 4 * first, y_step // 4, product_factor(w.type)))
+        g.host(_Matmul(wide, many, n, k, at if plain else to, x, y + 4 * first, y_step // 4))
     if not plain:
         g.give(to)
 
@@ -137,12 +139,12 @@ def _by_library(g: GpuLowering, w: Operand, x: Any, n: int, y: Any, y_step: int,
 class _Matmul:
     """float32 y[n, m] (rows ld apart) = x[n, k] w[m, k]^T, numbers of w and x of one type, by the runtime's library."""
 
-    def __init__(self, wide: str, m: int, n: int, k: int, w: Any, x: Any, y: Any, ld: int, factor: float):
-        self.wide, self.shape, self.at, self.ld, self.factor = wide, (m, n, k), (w, x, y), ld, factor
+    def __init__(self, wide: str, m: int, n: int, k: int, w: Any, x: Any, y: Any, ld: int):
+        self.wide, self.shape, self.at, self.ld = wide, (m, n, k), (w, x, y), ld
 
     def __call__(self, device: Any, resolve: Callable[[Any], int]) -> None:
         w, x, y = (resolve(at) for at in self.at)
-        device.matmul(self.wide, *self.shape, w, x, y, self.ld, self.factor)
+        device.matmul(self.wide, *self.shape, w, x, y, self.ld)
 
 
 @lowers("FUSED_UP_GATE")
@@ -206,21 +208,31 @@ def _experts(g: GpuLowering, weights: list[tuple[Operand, Any]], x: Operand, ids
 
 def _few(g: GpuLowering, w: Operand, x: Operand, ids: Operand, slots: int, tokens: int, y: Any) -> None:
     k, m = w.ne[:2]
-    per_slot = x.nb[1] if x.ne[1] > 1 else 0
-    if w.type in CACHED and w.type != "q8_0":
-        args = [w.at, x.at, y, CACHED[w.type], k, m, slots * tokens, w.nb[1], per_slot, 4 * m, ids.at, ids.nb[1], slots,
-                w.nb[2], x.nb[2]]
-        g.launch("ops_attention", "dense_gemv", (-(-m // WARPS), slots * tokens), args, block=32 * WARPS)
-        return
-    columns = replace(x, ne=(k, x.ne[1] * x.ne[2], 1, 1), nb=(4, x.nb[1] if x.ne[1] > 1 else x.nb[2], 0, 0))
-    q = _eight_bits(g, columns)
-    g.launch(*blocks.gemv_ids(w.type, w.at, w.nb[1], w.nb[2], q, y, k, m, slots, tokens, x.ne[1], ids.at, ids.nb[1]))
+    if x.ne[1] > 1 and x.nb[2] != x.nb[1] * x.ne[1]:
+        raise g.lacks("experts' columns with gaps")
+    step = x.nb[1] if x.ne[1] > 1 else x.nb[2]
+    columns = replace(x, ne=(k, x.ne[1] * tokens, 1, 1), nb=(4, step, 0, 0))
+    ready = _ready(g, columns, w.type)
+    g.launch(*blocks.gemv_ids(w.type, w.at, w.nb[2], ready, y, k, m, slots, tokens, x.ne[1], _dense_ids(g, ids, slots, tokens)))
+
+
+def _dense_ids(g: GpuLowering, ids: Operand, slots: int, tokens: int) -> Any:
+    """The router's choice without gaps."""
+    if tokens == 1 or ids.nb[1] == 4 * slots:
+        return ids.at
+
+    def make() -> tuple[Any, list[Place]]:
+        to = g.take(4 * slots * tokens)
+        copy(g, replace(ids, ne=(slots, tokens, 1, 1)), to, "i32", (4, 4 * slots, 0, 0))
+        return to, [to]
+
+    return g.kept((ids.row, "ids"), ids.row, make)
 
 
 def _sorted(g: GpuLowering, weights: list[tuple[Operand, Any]], x: Operand, ids: Operand, slots: int, tokens: int) -> None:
     """Each expert's columns together, as half or float32; a product per expert; results back to their places."""
     count, (k, m) = slots * tokens, weights[0][0].ne[:2]
-    wide = "f32" if weights[0][0].type in ("f32", "bf16") else "f16"
+    wide = "f32" if weights[0][0].type in FLOATS else "f16"
     size = 2 if wide == "f16" else 4
     decoded = g.take(m * k * size)
     columns, results = g.take(count * k * size), g.take(4 * count * m)
@@ -244,7 +256,7 @@ class _Sorted:
         order = order[chosen[order] >= 0]
         bounds = np.searchsorted(chosen[order], np.arange(self.weights[0][0].ne[2] + 1))
         if x.nb[1] * x.ne[1] != x.nb[2] and x.ne[1] > 1:
-            raise ValueError("experts' columns lie apart")
+            raise ModelError("experts' columns with gaps have no CUDA kernel yet")
         step = x.nb[1] if x.ne[1] > 1 else x.nb[2]
         rows = order if x.ne[1] > 1 else order // self.slots
         at = {name: resolve(getattr(self, name)) for name in ("decoded", "columns", "results", "source", "target")}
@@ -265,11 +277,10 @@ class _Sorted:
             first, last = int(bounds[expert]), int(bounds[expert + 1])
             matrix = base + expert * w.nb[2]
             if w.type != self.wide:
-                module, kernel, grid, block, args = blocks.decode(w.type, matrix, at["decoded"], m, k, self.wide)
-                device.launch(module, kernel, grid, args, block)
+                device.launch(*blocks.decode(w.type, matrix, at["decoded"], m, k, self.wide))
                 matrix = at["decoded"]
             device.matmul(self.wide, m, last - first, k, matrix, at["columns"] + first * k * size,
-                          at["results"] + 4 * first * m, m, product_factor(w.type))
+                          at["results"] + 4 * first * m, m)
 
     def _chosen(self, device: Any, resolve: Callable[[Any], int]) -> np.ndarray:
         """int32 [tokens * slots]: the router's choice, read by the host."""

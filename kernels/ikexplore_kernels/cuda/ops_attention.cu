@@ -154,31 +154,3 @@ KERNEL(strided_product, const char* a, const char* b, char* y, i64 kind, i64 k, 
     for (i64 j = 0; j < end; ++j) sum = fma_rn(cached(x, j, (int)kind), z[j], sum);
     *to = sum;
 }
-
-// y[column, row] = w[row] . x[column] for weights of f32, f16, bf16 and 1 to 8 columns; a warp per row. ids: instead a matrix
-// per column, w_matrix bytes apart, chosen by ids[column]; below 0 gives zeros. Grid: (rows / warps, columns where ids).
-KERNEL(dense_gemv, const char* w, const char* x, char* y, i64 kind, i64 k, i64 m, i64 columns, i64 w_step, i64 x_step, i64
-       y_step, const char* ids, i64 ids_step, i64 slots, i64 w_matrix, i64 x_token) {
-    const int lane = threadIdx.x % 32;
-    const i64 row = (i64)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-    if (row >= m) return;
-    i64 first = 0, last = columns;
-    if (ids) {
-        first = blockIdx.y;
-        last = first + 1;
-        const i64 id = *(const int*)(ids + first / slots * ids_step + first % slots * 4);
-        if (id < 0) {
-            if (lane == 0) ((float*)(y + first * y_step))[row] = 0;
-            return;
-        }
-        w += id * w_matrix;
-    }
-    const char* a = w + row * w_step;
-    for (i64 c = first; c < last; ++c) {
-        const float* z = (const float*)(x + (ids ? c / slots * x_token + c % slots * x_step : c * x_step));
-        float sum = 0;
-        for (i64 j = lane; j < k; j += 32) sum = fma_rn(cached(a, j, (int)kind), z[j], sum);
-        sum = lanes_sum(sum);
-        if (lane == 0) ((float*)(y + c * y_step))[row] = sum;
-    }
-}
