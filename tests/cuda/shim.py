@@ -54,6 +54,12 @@ def library(*names: str, text: str | None = None) -> ctypes.CDLL:
     return ctypes.CDLL(str(stem.with_suffix(".so")))
 
 
+def _at(address: int, count: int, dtype) -> np.ndarray:
+    """Memory at an address, as an array."""
+    size = count * np.dtype(dtype).itemsize
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype)
+
+
 class ShimBuffer:
     """Host memory between two guards that no kernel may touch."""
 
@@ -132,6 +138,12 @@ class ShimRuntime:
         failed = function((ctypes.c_uint * 7)(*[int(d) for d in dims]), pointers, None)
         if failed:
             raise RuntimeError(f"{kernel}: {failed.decode()}")
+
+    def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, stream=None) -> None:
+        dtype = np.float16 if wide == "f16" else np.float32
+        a, b = (_at(p, rows * k, dtype).reshape(rows, k).astype(np.float32) for p, rows in ((w, m), (x, n)))
+        out = _at(y, (n - 1) * ld + m, np.float32)
+        np.lib.stride_tricks.as_strided(out, (n, m), (4 * ld, 4))[...] = b @ a.T
 
     def stream(self):
         return object()

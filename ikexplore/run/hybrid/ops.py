@@ -97,7 +97,7 @@ def norm(g: GpuLowering, row: int) -> None:
     y = g.result(row)
     if x.ne[3] > 1:
         raise g.lacks("a norm in four dimensions")
-    kernel = "norm" if g.graph.op[row] == "NORM" else "rms_norm"
+    kernel = "layer_norm" if g.graph.op[row] == "NORM" else "rms_norm"
     args = [x.at, y.at, weight[0].at if weight else 0, x.ne[0], x.ne[1], x.nb[1], x.nb[2], y.nb[1], y.nb[2],
             float(g.graph.params[row]["eps"])]
     g.per_row(kernel, x.rows, x.ne[0], args)

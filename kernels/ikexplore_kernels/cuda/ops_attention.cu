@@ -1,6 +1,7 @@
 // Attention over the cache: flash attention with an online softmax, and the two products of attention without it.
 // What a token may see follows from its position: no mask is read. Types of cached rows: 0 f32, 1 f16, 2 bf16, 4 q8_0.
 #include "common.cuh"
+#include "infinity.cuh"
 
 #define TILE 128   // positions per step, and threads of a block
 #define QUERIES 8  // queries that a block works on together

@@ -1,5 +1,6 @@
 // What works on whole rows: norms, softmax, sums, rotation, Hadamard. A block takes a row; sums go over warps of 32.
 #include "common.cuh"
+#include "infinity.cuh"
 
 // y = x / sqrt(mean(x^2) + eps) * weight (weight may be 0). Grid: rows; dimension 1 has ne1 rows.
 KERNEL(rms_norm, const char* x, char* y, const float* weight, i64 n, i64 ne1, i64 xb1, i64 xb2, i64 yb1, i64 yb2, float eps)
@@ -15,7 +16,7 @@ KERNEL(rms_norm, const char* x, char* y, const float* weight, i64 n, i64 ne1, i6
 }
 
 // y = (x - mean) / sqrt(variance + eps) * weight (weight may be 0).
-KERNEL(norm, const char* x, char* y, const float* weight, i64 n, i64 ne1, i64 xb1, i64 xb2, i64 yb1, i64 yb2, float eps) {
+KERNEL(layer_norm, const char* x, char* y, const float* weight, i64 n, i64 ne1, i64 xb1, i64 xb2, i64 yb1, i64 yb2, float eps) {
     __shared__ float part[32];
     const i64 i = blockIdx.x;
     const float* a = (const float*)(x + i % ne1 * xb1 + i / ne1 * xb2);

@@ -17,6 +17,7 @@ from .build import available, load
 __all__ = ["Buffer", "CupyRuntime", "Runtime", "packed"]
 
 Dim = Sequence[int]
+_FLOAT, _HALF = 0, 2  # cudaDataType: CUDA_R_32F, CUDA_R_16F
 
 
 class Buffer(Protocol):
@@ -55,6 +56,10 @@ class Runtime(Protocol):
         self, module: str, kernel: str, grid: Dim, block: Dim, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None:
         """Start ``kernel`` of ``module`` on ``grid`` blocks of ``block`` threads with ``shared`` bytes of shared memory."""
+
+    def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, stream: Any = None) -> None:
+        """float32 y[n, m] = x[n, k] w[m, k]^T, summed in float32; w and x are both "f16" or both "f32"; rows of y lie ``ld``
+        numbers apart."""
 
     def stream(self) -> Any:
         """A new stream."""
@@ -160,6 +165,17 @@ class CupyRuntime:
             if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
                 function.max_dynamic_shared_size_bytes = shared
             function(tuple(grid), tuple(block), tuple(packed(args)), shared_mem=shared)
+
+    def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, stream: Any = None) -> None:
+        from cupy_backends.cuda.libs import cublas
+
+        one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+        kind = _HALF if wide == "f16" else _FLOAT
+        with self.device, self._on(stream):  # gemmEx works on the current stream
+            handle = self._cupy.cuda.device.get_cublas_handle()
+            # columns first: y^T [m, n] = w^T [k, m] transposed times x^T [k, n]
+            cublas.gemmEx(handle, cublas.CUBLAS_OP_T, cublas.CUBLAS_OP_N, m, n, k, one.ctypes.data, w, kind, k, x, kind, k,
+                          zero.ctypes.data, y, _FLOAT, ld, cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_GEMM_DEFAULT)
 
     def stream(self) -> Any:
         with self.device:
