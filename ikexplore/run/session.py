@@ -99,6 +99,11 @@ class Session:
         about = {"n_tokens": n_tokens, "n_kv": n_kv, "n_outputs": n_outputs}
         return build(self.model, self.settings, None, tensors=self._tensors, corrected=True, **about)
 
+    @property
+    def computed_on(self) -> str:
+        """What computes, for those who show results: the CPU, and the cards of a hybrid session by their own names."""
+        return "CPU"
+
     # -- evaluating ---------------------------------------------------------------------------------------------
 
     def eval(self, tokens: Sequence[int] | np.ndarray, n_outputs: int = 1) -> np.ndarray:

@@ -93,9 +93,10 @@ def sweep(
     on_progress: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Sweep:
-    """Measure PP and TG on this machine's CPU with the engine's kernels.
+    """Measure PP and TG on this machine with the engine's kernels.
 
-    ``model_or_plan``: a Model, or a Plan (then its settings hold, and its machine does not: what is measured is this CPU).
+    ``model_or_plan``: a Model, or a Plan (then its settings hold, and its machine does not: what is measured is this
+    machine; GPUs that are present compute what -ngl and -ot put there, and ``facts["computed on"]`` names them).
     ``repetitions``: each row is timed so often; rates are means, with ``*_sd`` beside them. ``on_row(row)`` hears of each
     finished row; ``on_progress(event)`` of what goes on: ``phase`` (load, repack, compile, warmup, pp, tg), ``done``,
     ``total``, ``text``, and ``t_s`` (tokens/s so far) while measuring. ``stop`` (or Ctrl-C) ends the sweep within one
@@ -173,6 +174,8 @@ class _Run:
         try:
             with Session(self.model, self.settings, self._heard) as session:
                 self.session, result.machine, result.repacked = session, session.machine, session.repacked
+                if session.computed_on != "CPU":
+                    result.facts["computed on"] = session.computed_on
                 watcher = _Watcher(self.stop, session) if self.stop else None
                 self._rows(result)
         except (Cancelled, KeyboardInterrupt):

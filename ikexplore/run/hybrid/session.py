@@ -35,6 +35,10 @@ class HybridSession(Session):
         self._runtimes, self._reference_kernels = runtimes, reference_kernels
         super().__init__(*args, **more)
 
+    @property
+    def computed_on(self) -> str:
+        return ", ".join(["CPU", *(f"{device.name}: {device.label}" for device in self.devices)])
+
     # -- loading -------------------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
