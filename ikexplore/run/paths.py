@@ -90,7 +90,7 @@ class CudaPath(FastPath):
         if "n_gpu_layers" not in settings.given:
             settings = settings.replace(n_gpu_layers=999)
         super().__init__(model, settings)
-        self.label = f"{self.label} on {', '.join(device.label for device in self.session.devices)}"
+        self.label = f"{self.label} on {self.session.computed_on}"
 
     def _session(self, model: Model) -> Any:
         from .hybrid.session import HybridSession

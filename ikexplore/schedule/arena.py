@@ -119,7 +119,10 @@ def _further_copies(graph: Graph, cut: Splits, n_copies: int, cpu: int) -> tuple
 
 
 def _lifetimes(srcs, root, needs, keep, inplace, layout, steps, first, n_leafs, n):  # type: ignore[no-untyped-def]
-    """Events of the dry run, in order, and who holds whose block; see ``_uses`` for the columns. ``first``: blocks allocated before all else."""
+    """Events of the dry run, in order, and the block of each tensor; see ``_uses`` for the columns.
+
+    ``first``: blocks allocated before all else.
+    """
     total, width = srcs.shape
     children = np.zeros(total, np.int32)  # uses that are still to come
     views = np.zeros(total, np.int32)  # views whose last use is still to come

@@ -173,7 +173,8 @@ def test_a_wrong_kernel_is_found_at_its_node(made, monkeypatch):
         g.steps[-1].args[-1] = 0.1
 
     monkeypatch.setitem(ops.OPS, "FUSED_RMS_NORM", wrong)
-    found = ikx.crosscheck(made("qwen2"), lambda m, _: CudaPath(m, flags("-ngl 99"), rig(), cards()), "naive", tokens(made("qwen2"), 6))
+    model = made("qwen2")
+    found = ikx.crosscheck(model, lambda m, _: CudaPath(m, flags("-ngl 99"), rig(), cards()), "naive", tokens(model, 6))
     assert found is not None and found.op == "FUSED_RMS_NORM" and "CPU standing in" in found.a
 
 
@@ -232,7 +233,7 @@ def test_too_small_a_device_is_told_before_anything_runs(llama):
         Session(llama, flags("-ngl 99"), machine=rig(free_mib=1), runtimes=cards())
     words = str(told.value)
     assert "CUDA0 has 1.00 MiB free" in words and f"needs {need.total_mib:.2f}" in words and "weights" in words
-    with pytest.raises(SettingsError, match="CUDA0 has 1.00 MiB free"):
+    with pytest.raises(SettingsError, match=r"CUDA0 has 1\.00 MiB free"):
         Session(llama, flags("-ngl 99"), machine=rig(), runtimes=cards(kind=Small))
 
 

@@ -113,7 +113,8 @@ def test_rows_by_number(device):
     each(device, "scatter", 24, [want, up(device, np.zeros((7, 6), np.float32)), 6, 4, 24, np.array([1, 0, 3, 2], np.int32)])
     values = device.alloc(32)
     each(device, "pick_values", 8, [x, np.array([[0, 5], [1, -1], [2, 2], [3, 4]], np.int32), values, 2, 4, 24, 8])
-    np.testing.assert_array_equal(down(device, values, (4, 2)), [[x[0, 0], x[0, 5]], [x[1, 1], 0], [x[2, 2]] * 2, [x[3, 3], x[3, 4]]])
+    picked = [[x[0, 0], x[0, 5]], [x[1, 1], 0], [x[2, 2]] * 2, [x[3, 3], x[3, 4]]]
+    np.testing.assert_array_equal(down(device, values, (4, 2)), picked)
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------------
@@ -215,7 +216,8 @@ def test_flash_attention(device, kinds, sizes, heads, tokens, past, window, part
     work, y = device.alloc(4 * tokens * n_head * parts * (dv + 2)), device.alloc(4 * tokens * n_head * dv)
     args = [q, rows[0], rows[1], work, number[kinds[0]], number[kinds[1]], dk, dv, tokens, group, 4 * dk, 4 * dk * tokens,
             k_step, k_step * cells, v_step, v_step * cells, 0.125, np.array([past, past + tokens], np.int64), window]
-    run(device, "ops_attention", "flash_attention", (-(-tokens * group // 8), n_kv_head, parts), 128, args, 4 * (8 * dk + 8 * 128 + 24))
+    grid, shared = (-(-tokens * group // 8), n_kv_head, parts), 4 * (8 * dk + 8 * 128 + 24)
+    run(device, "ops_attention", "flash_attention", grid, 128, args, shared)
     run(device, "ops_attention", "merge_parts", tokens * n_head, 32, [work, y, parts, dv, n_head, sinks if sink else 0])
     want = _attention(q, values[0], values[1], past, window, sinks, 0.125)
     np.testing.assert_allclose(down(device, y, (tokens, n_head, dv)), want, rtol=1e-4, atol=2e-6)

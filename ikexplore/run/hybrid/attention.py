@@ -49,7 +49,9 @@ def cpy(g: GpuLowering, row: int) -> None:
         raise g.lacks(f"a KV cache of type {y.type} (f32, f16, bf16 and q8_0 have them)")
 
 
-def _store_q8_0(g: GpuLowering, x: Operand, at: object, ne: tuple[int, ...], nb: tuple[int, ...], y_step: int, per_past: int) -> None:
+def _store_q8_0(g: GpuLowering, x: Operand, at: object, ne: tuple[int, ...], nb: tuple[int, ...], y_step: int,
+                per_past: int) -> None:
+    """Rows [ne] of x at strides nb as q8_0, y_step bytes apart, later by per_past bytes a position."""
     if x.type != "f32" or ne[0] % 32:
         raise g.lacks(f"{ne[0]} columns of {x.type} as q8_0")
     args = [x.at, at, *ne, *nb, y_step, g.memory.past if per_past else 0, per_past]

@@ -32,7 +32,8 @@ def quantize(x: Any, step: int, codes: Any, scales: Any, k: int, n: int) -> Laun
 
 
 def gemv(kind: str, w: Any, x: tuple[Any, ...], y: Any, k: int, m: int, n: int, step: int) -> Launched:
-    """y[column, row] for 1 to 8 columns; x: (codes, scales), or (float32 columns,) of a dense type; y ``step`` numbers apart."""
+    """y[column, row] for 1 to 8 columns; x: (codes, scales), or (float32 columns,) of a dense type;
+    columns of y ``step`` numbers apart."""
     grid, block = _shape(kind, k, m)
     if n == 1:
         return kind, f"gemv_{kind}", (grid, 1), [w, *x, y, np.int32(m), k, step, 0, 0, np.int32(1), np.int32(1)], block

@@ -1,6 +1,7 @@
 """One GPU of a hybrid run: its memory by purpose, launches with resolved addresses, and copies through staging memory.
 
-``runtime`` is ``ikexplore_kernels.cuda.runtime.Runtime``: CuPy on a card, or the tests' stand-in on the CPU; ``label`` says which.
+``runtime`` is ``ikexplore_kernels.cuda.runtime.Runtime``: CuPy on a card, or the tests' stand-in on the CPU; ``label``
+says which.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """From the nodes of one device to kernel launches: where each operand is, and scratch memory beyond the planned buffers.
 
-``GpuLowering`` walks nodes in order; ops are registered in ``ops``, ``products`` and ``attention``. A value lies in the device's
-compute buffer where the schedule's dry run of the allocator put it. What kernels need besides (activations in 8 bits, decoded
+``GpuLowering`` walks nodes in order; ops are registered in ``ops``, ``products`` and ``attention``. A value lies in the
+device's compute buffer where the schedule's dry run of the allocator put it. What kernels need besides (activations in 8 bits, decoded
 weights, sorted experts) comes from a pool of scratch, as in the reference, whose planned figures leave it out too.
 """
 

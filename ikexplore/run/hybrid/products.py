@@ -12,8 +12,6 @@ import numpy as np
 
 from ikexplore_kernels.formats import get
 
-from ikexplore_kernels.formats import get
-
 from ...errors import ModelError
 from . import blocks
 from .attention import strided, widen
@@ -180,7 +178,8 @@ def moe_fused_up_gate(g: GpuLowering, row: int) -> None:
     if srcs[1] >= 0:
         gate = g.source(row, 1)
     else:  # merged: the gate's rows come first
-        gate, up = replace(up, ne=(up.ne[0], m, up.ne[2], 1)), replace(up, at=up.at + m * up.nb[1], ne=(up.ne[0], m, up.ne[2], 1))
+        gate = replace(up, ne=(up.ne[0], m, up.ne[2], 1))
+        up = replace(gate, at=gate.at + m * gate.nb[1])
     _experts(g, [(gate, aside), (up, y.at)], x, ids, m)
     bias: tuple[Any, Any, int] = (0, 0, 0)
     if len(biases) == 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Hybrid:
         self.graph, self.cpu = schedule.graph, len(schedule.backends) - 1
         self.lowered = CpuLowering(schedule, weights, caches, inputs, rope, threads)
         self.program: Program = self.lowered.program()
-        self.gpus = [GpuLowering(schedule, i, memory, lambda p, f, i=i: turns(i, p, f)) for i, memory in enumerate(memories)]
+        self.gpus = [GpuLowering(schedule, i, memory, partial(turns, i)) for i, memory in enumerate(memories)]
         self.steps: dict[int, list[Step]] = {}
         for number, backend in enumerate(schedule.cut.backend.tolist()):
             if backend != self.cpu:
