@@ -34,6 +34,17 @@ def made_bytes(model: Model, name: str, kind: Format) -> np.ndarray:
     raise ModelError(f"{model.path or 'this model'} has no tensor {name!r}, and it cannot be made of others")
 
 
+def made_format(model: Model, name: str, kind: Format) -> Format:
+    """The format that ``made_bytes`` gives a tensor of run-time format ``kind`` in: merged ones keep the file's."""
+    block, role, suffix = name.rsplit(".", 2)
+    if role in _MERGED or role == "attn_qk_a_mqa":
+        part = _MERGED[role][0] if role in _MERGED else "attn_kv_a_mqa"
+        found = model.tensors.get(f"{block}.{part}.{suffix}")
+        if found is not None:
+            return get(found.type)
+    return kind.base or kind
+
+
 def _merged(model: Model, parts: list[str]) -> np.ndarray:
     many = model.tensors[parts[0]].shape
     matrices = many[2] if len(many) > 2 else many[1] if parts[0].endswith(".bias") and len(many) > 1 else 1

@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..graph.types import type_name
 from ..models import Model
 from ..models.columns import Columns
-from .made import made_bytes
+from .made import made_bytes, made_format
 
 Progress = Callable[[dict], None]
 
@@ -62,7 +62,7 @@ def _weight(model: Model, name: str, kind: str, ne: list[int]) -> Weight:
     tensor = model.tensors.get(name)
     try:
         target = get(kind)
-        source = get(tensor.type) if tensor else target.base or target
+        source = get(tensor.type) if tensor else made_format(model, name, target)
     except ValueError:
         raise ModelError(f"{name} has type {kind}, which this engine has no kernels for yet") from None
     columns, rows, matrices = ne[0], ne[1], ne[2] * ne[3]

@@ -17,7 +17,7 @@ from ikexplore.schedule.abilities import rules
 from ikexplore_kernels.formats import get
 
 pytestmark = needs_compiler
-OPS = ("ops_elements", "ops_rows", "ops_attention", "activations")
+OPS = ("ops_elements", "ops_rows", "ops_attention", "activations", "experts")
 TYPES = ("f16", "f32", "q8_0", "q4_0", "iq4_nl", "iq4_ks_r4")
 MIB = 1 << 20
 
@@ -160,6 +160,19 @@ def test_every_node_is_the_naive_paths(made, arch, kind, line):
         return CudaPath(model, flags(line), rig(), cards())
 
     found = ikx.crosscheck(model, path, "naive", tokens(model, 14))
+    assert found is None, str(found)
+
+
+def test_every_node_of_merged_experts_is_the_naive_paths(moe):
+    settings = flags("-ngl 99 -muge -mqkv")
+    found = ikx.crosscheck(moe, lambda m, _: CudaPath(m, settings, rig(), cards()), "naive", tokens(moe, 14))
+    assert found is None, str(found)
+
+
+def test_transposed_latents_of_a_quantized_cache(made):
+    """The naive path reads blocks along rows only, so these two are compared with each other."""
+    line, ids = "-mla 2 -ctk q8_0", tokens(made("deepseek2"), 14)
+    found = ikx.crosscheck(made("deepseek2"), flags(line), lambda m, _: CudaPath(m, flags(line), rig(), cards()), ids)
     assert found is None, str(found)
 
 

@@ -1,5 +1,7 @@
 """Launches for the cache and for attention: storing K and V, flash attention, and the products without it."""
 
+from dataclasses import replace
+
 from .launches import GpuLowering, Operand
 from .ops import NUMBER, SIZE, copy, lowers
 
@@ -63,6 +65,24 @@ def widen(g: GpuLowering, x: Operand, at: object, to: str, steps: tuple[int, ...
     if x.ne[3] > 1:
         raise g.lacks("decoding a cache in four dimensions")
     g.each("widen_q8_0", x.count, [x.at, at, NUMBER[to], *x.ne[:3], *x.nb[1:3], *steps[1:3]], "ops_rows")
+
+
+@lowers("CONT")
+def cont(g: GpuLowering, row: int) -> None:
+    x, y = g.source(row, 0), g.result(row)
+    size = SIZE.get(x.type)
+    if size is not None:
+        copy(g, x, y.at, x.type, (size, size * x.ne[0], size * x.ne[0] * x.ne[1], size * x.ne[0] * x.ne[1] * x.ne[2]))
+        return
+    n, rows = x.ne[1], x.ne[0]  # cached latents, transposed: blocks run the other way then
+    if x.type != "q8_0" or x.ne[2] * x.ne[3] > 1 or x.nb[0] < x.nb[1]:
+        raise g.lacks(f"CONT of {x.type}")
+    wide, turned = g.take(4 * n * rows), g.take(4 * n * rows)
+    widen(g, replace(x, ne=(n, rows, 1, 1), nb=(x.nb[1], x.nb[0], 0, 0)), wide, "f32", (4, 4 * n, 0, 0))
+    floats = replace(x, at=wide, type="f32", ne=(rows, n, 1, 1), nb=(4 * n, 4, 0, 0))
+    copy(g, floats, turned, "f32", (4, 4 * rows, 0, 0))
+    _store_q8_0(g, replace(floats, at=turned), y.at, (rows, n, 1), (4 * rows, 0), y.nb[1], 0)
+    g.give(wide, turned)
 
 
 @lowers("FLASH_ATTN_EXT")

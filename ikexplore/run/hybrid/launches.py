@@ -1,11 +1,12 @@
 """From the nodes of one device to kernel launches: where each operand is, and scratch memory beyond the planned buffers.
 
-``GpuLowering`` walks nodes in order; ops are registered in ``ops``, ``products`` and ``attention``. A value lies in the
-device's compute buffer where the schedule's dry run of the allocator put it. What kernels need besides (activations in 8 bits, decoded
-weights, sorted experts) comes from a pool of scratch, as in the reference, whose planned figures leave it out too.
+``GpuLowering`` walks nodes in order; ops are registered in ``ops``, ``products``, ``attention``. A value lies in the
+device's compute buffer where the schedule's dry run of the allocator put it. What kernels need besides (activations in 8
+bits, decoded weights, sorted experts) comes from a pool of scratch, as in the reference, whose planned figures leave it
+out too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,6 +203,11 @@ class GpuLowering:
         if rows:
             self.launch("ops_rows", kernel, rows, args, block=min(ROW_THREADS, -(-n // 32) * 32))
 
+    @property
+    def recorder(self) -> Any:
+        """A runtime whose launches become steps: for the launch helpers of ``ikexplore_kernels.cuda.products``."""
+        return _Recorder(self)
+
     def host(self, run: Callable[[Any, Callable[[Any], int]], None]) -> None:
         self.steps.append(HostStep(run, self.row))
 
@@ -221,3 +227,14 @@ class GpuLowering:
             self._drop()
         return self.steps[first:]
 
+
+class _Recorder:
+    """Stands in for a runtime while a graph is lowered; addresses may be Places."""
+
+    def __init__(self, lowering: GpuLowering):
+        self.lowering = lowering
+
+    def launch(self, module: str, kernel: str, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], shared: int = 0,
+               stream: Any = None) -> None:
+        x, y, z = (*block, 1, 1)[:3]
+        self.lowering.launch(module, kernel, tuple(grid), list(args), (x, y, z), shared)

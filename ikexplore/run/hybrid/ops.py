@@ -6,7 +6,8 @@ The kernels' own comments say what each computes; semantics are those of the CPU
 from collections.abc import Callable
 from typing import Any
 
-from . import blocks
+from ikexplore_kernels.cuda import products
+
 from .launches import THREADS, GpuLowering, Operand
 
 Lower = Callable[[GpuLowering, int], None]
@@ -46,7 +47,7 @@ def get_rows(g: GpuLowering, row: int) -> None:
     if x.type == "f32":
         g.each("pick_rows", count * n, [x.at, ids.at, y.at, count, 4 * n, x.nb[1], 4])
         return
-    g.launch(*blocks.decode(x.type, x.at, y.at, count, n, "f32", ids.at))
+    products.decode(g.recorder, x.type, x.at, y.at, count, n, ids=ids.at)
 
 
 def copy(g: GpuLowering, x: Operand, at: Any, to: str, steps: tuple[int, ...], nb: tuple[int, ...] | None = None,
@@ -76,16 +77,6 @@ def repeat(g: GpuLowering, row: int) -> None:
         raise g.lacks(f"repeating {x.ne} to {y.ne}")
     nb = tuple(b if n == m else 0 for b, n, m in zip(x.nb, x.ne, y.ne))
     copy(g, x, y.at, y.type, y.nb, nb, y.ne)
-
-
-@lowers("CONT")
-def cont(g: GpuLowering, row: int) -> None:
-    x, y = g.sources(row)[0], g.result(row)
-    size = SIZE.get(x.type)
-    if size is None:
-        raise g.lacks(f"CONT of {x.type}")
-    steps = (size, size * x.ne[0], size * x.ne[0] * x.ne[1], size * x.ne[0] * x.ne[1] * x.ne[2])
-    copy(g, x, y.at, x.type, steps)
 
 
 # -- norms and positions -------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ikexplore_kernels.cuda import products as kernels
 from ikexplore_kernels.formats import get
 
-from ...errors import ModelError
-from . import blocks
 from .attention import strided, widen
 from .launches import GpuLowering, Operand, Place
 from .ops import copy, gate_kind, gated, lowers
@@ -21,11 +20,6 @@ from .ops import copy, gate_kind, gated, lowers
 FEW = 8  #: columns up to which a product is made of dot products
 DECODED = 32 << 20  #: numbers of a weight that are decoded at a time
 FLOATS = ("f32", "bf16", "bf16_r16")  #: types whose range half does not have
-
-
-def decode_rows(g: GpuLowering, kind: str, at: Any, to: Any, rows: int, columns: int, target: str) -> None:
-    """Whole rows of any type to float32 or half."""
-    g.launch(*blocks.decode(kind, at, to, rows, columns, target))
 
 
 # -- plain products ------------------------------------------------------------------------------------------------------
@@ -61,12 +55,12 @@ def product(g: GpuLowering, w: Operand, x: Operand, y: Any, y_step: int) -> None
         wide = "f32" if w.type in FLOATS else "f16"
         _by_library(g, w, _columns(g, x, wide), n, y, y_step, wide)
         return
-    g.launch(*blocks.gemv(w.type, w.at, _ready(g, x, w.type), y, k, m, n, y_step // 4))
+    kernels.gemv(g.recorder, w.type, w.at, _ready(g, x, w.type), y, m, k, n, stride=y_step // 4)
 
 
-def _ready(g: GpuLowering, x: Operand, kind: str) -> tuple[Any, ...]:
-    """Columns as the type's dot products take them: (codes, scales), or (float32 columns,) of a dense type."""
-    return (_columns(g, x, "f32"),) if get(kind).dense else _eight_bits(g, x)
+def _ready(g: GpuLowering, x: Operand, kind: str) -> Any:
+    """Columns as the type's dot products take them: (codes, scales), or float32 of a dense type."""
+    return _columns(g, x, "f32") if get(kind).dense else _eight_bits(g, x)
 
 
 def _as_floats(g: GpuLowering, x: Operand) -> Operand:
@@ -97,7 +91,7 @@ def _columns(g: GpuLowering, x: Operand, wide: str) -> Any:
 
     def make() -> tuple[Any, list[Place]]:
         to = g.take(n * k * (2 if wide == "f16" else 4))
-        g.each("to_half" if wide == "f16" else "gather", n * k, [x.at, to, k, n, x.nb[1], 0])
+        g.each("to_half" if wide == "f16" else "gather", n * k, [x.at, to, k, n, x.nb[1], 0, 1])
         return to, [to]
 
     return g.kept(_key(g, x, wide), x.row, make)
@@ -110,9 +104,9 @@ def _eight_bits(g: GpuLowering, x: Operand) -> tuple[Any, Any]:
         raise g.lacks(f"a product over {k} columns, no multiple of 32")
 
     def make() -> tuple[Any, list[Place]]:
-        codes, scales = (g.take(size) for size in blocks.activation_bytes(k, n))
-        g.launch(*blocks.quantize(x.at, x.nb[1] // 4, codes, scales, k, n))
-        return (codes, scales), [codes, scales]
+        blocks: list[Any] = [g.take(size) for size in kernels.activation_bytes(n, k)]
+        kernels.quantize(g.recorder, x.at, *blocks, n, k, x.nb[1] // 4)
+        return tuple(blocks), blocks
 
     return g.kept(_key(g, x, "q8"), x.row, make)
 
@@ -123,12 +117,12 @@ def _by_library(g: GpuLowering, w: Operand, x: Any, n: int, y: Any, y_step: int,
     size = 2 if wide == "f16" else 4
     step = max(16, DECODED // k // 16 * 16)
     plain = w.type == wide
-    to = x if plain else g.take(min(step, m) * k * size)
+    to: Any = x if plain else g.take(min(step, m) * k * size)
     for first in range(0, m, m if plain else step):
         many = m if plain else min(step, m - first)
         at = w.at + first * w.nb[1]
         if not plain:
-            decode_rows(g, w.type, at, to, many, k, wide)
+            kernels.decode(g.recorder, w.type, at, to, many, k, half=wide == "f16")
         g.host(_Matmul(wide, many, n, k, at if plain else to, x, y + 4 * first, y_step // 4))
     if not plain:
         g.give(to)
@@ -174,19 +168,20 @@ def moe_fused_up_gate(g: GpuLowering, row: int) -> None:
     up, x, ids = g.source(row, 0), g.source(row, 2), g.source(row, 3)
     biases = [g.source(row, j) for j in (4, 5) if srcs[j] >= 0]
     m, count = y.ne[0], y.rows
-    aside = g.take(4 * m * count)
-    if srcs[1] >= 0:
-        gate = g.source(row, 1)
-    else:  # merged: the gate's rows come first
-        gate = replace(up, ne=(up.ne[0], m, up.ne[2], 1))
-        up = replace(gate, at=gate.at + m * gate.nb[1])
-    _experts(g, [(gate, aside), (up, y.at)], x, ids, m)
+    merged = srcs[1] < 0  # the gate's rows come first
+    aside = g.take(4 * m * count * (1 + merged))
+    if merged:
+        _experts(g, [(up, aside)], x, ids, 2 * m)
+        products, steps = (aside, aside + 4 * m), (8 * m, 8 * m)
+    else:
+        _experts(g, [(g.source(row, 1), aside), (up, y.at)], x, ids, m)
+        products, steps = (aside, y.at), (4 * m, 4 * m)
     bias: tuple[Any, Any, int] = (0, 0, 0)
     if len(biases) == 1:
         bias = (biases[0].at, biases[0].at + 4 * m, 8 * m)
     elif biases:
         bias = (biases[1].at, biases[0].at, 4 * m)
-    gated(g, kind, aside, y.at, y.at, m, count, bias=bias, ids=ids)
+    gated(g, kind, *products, y.at, m, count, steps, bias, ids)
     g.give(aside)
 
 
@@ -211,8 +206,10 @@ def _few(g: GpuLowering, w: Operand, x: Operand, ids: Operand, slots: int, token
         raise g.lacks("experts' columns with gaps")
     step = x.nb[1] if x.ne[1] > 1 else x.nb[2]
     columns = replace(x, ne=(k, x.ne[1] * tokens, 1, 1), nb=(4, step, 0, 0))
-    ready = _ready(g, columns, w.type)
-    g.launch(*blocks.gemv_ids(w.type, w.at, w.nb[2], ready, y, k, m, slots, tokens, x.ne[1], _dense_ids(g, ids, slots, tokens)))
+    ready, chosen = _ready(g, columns, w.type), _dense_ids(g, ids, slots, tokens)
+    if w.nb[2] != w.ne[1] * w.nb[1]:
+        raise g.lacks("experts with gaps between them")
+    kernels.gemv_experts(g.recorder, w.type, w.at, ready, y, m, k, chosen, tokens, slots, x.ne[1])
 
 
 def _dense_ids(g: GpuLowering, ids: Operand, slots: int, tokens: int) -> Any:
@@ -230,63 +227,54 @@ def _dense_ids(g: GpuLowering, ids: Operand, slots: int, tokens: int) -> Any:
 
 def _sorted(g: GpuLowering, weights: list[tuple[Operand, Any]], x: Operand, ids: Operand, slots: int, tokens: int) -> None:
     """Each expert's columns together, as half or float32; a product per expert; results back to their places."""
-    count, (k, m) = slots * tokens, weights[0][0].ne[:2]
-    wide = "f32" if weights[0][0].type in FLOATS else "f16"
-    size = 2 if wide == "f16" else 4
-    decoded = g.take(m * k * size)
-    columns, results = g.take(count * k * size), g.take(4 * count * m)
-    source, target = g.take(4 * count), g.take(4 * count)
-    g.host(_Sorted(weights, x, ids, slots, tokens, wide, decoded, columns, results, source, target))
-    g.give(decoded, columns, results, source, target)
+    if x.ne[1] > 1 and x.nb[2] != x.nb[1] * x.ne[1]:
+        raise g.lacks("experts' columns with gaps")
+    work = _Sorted(weights, x, _dense_ids(g, ids, slots, tokens), slots, slots * tokens)
+    blocks = {name: g.take(size) for name, size in work.sizes().items()}
+    work.at = blocks
+    g.host(work)
+    g.give(*blocks.values())
 
 
 class _Sorted:
     """The experts' products of a prompt, driven by the host: it needs to know how many columns each expert got."""
 
-    def __init__(self, weights: list[tuple[Operand, Any]], x: Operand, ids: Operand, slots: int, tokens: int, wide: str,
-                 decoded: Place, columns: Place, results: Place, source: Place, target: Place):
-        self.weights, self.x, self.ids, self.slots, self.tokens, self.wide = weights, x, ids, slots, tokens, wide
-        self.decoded, self.columns, self.results, self.source, self.target = decoded, columns, results, source, target
+    def __init__(self, weights: list[tuple[Operand, Any]], x: Operand, ids: Any, slots: int, pairs: int):
+        self.weights, self.x, self.ids, self.slots, self.pairs = weights, x, ids, slots, pairs
+        (self.k, self.m, self.n_expert), kind = weights[0][0].ne[:3], weights[0][0].type
+        self.wide = "f32" if kind in FLOATS else "f16"
+        self.size = 4 if self.wide == "f32" else 2
+        self.at: dict[str, Place] = {}
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of scratch by purpose."""
+        return {"decoded": self.m * self.k * self.size, "columns": self.pairs * self.k * self.size,
+                "results": 4 * self.pairs * self.m, "counts": 4 * self.n_expert, "starts": 4 * self.n_expert + 4,
+                "order": 4 * self.pairs}  # fmt: skip
 
     def __call__(self, device: Any, resolve: Callable[[Any], int]) -> None:
-        x, (k, m) = self.x, self.weights[0][0].ne[:2]
-        chosen = self._chosen(device, resolve)
-        order = np.argsort(chosen, kind="stable")
-        order = order[chosen[order] >= 0]
-        bounds = np.searchsorted(chosen[order], np.arange(self.weights[0][0].ne[2] + 1))
-        if x.nb[1] * x.ne[1] != x.nb[2] and x.ne[1] > 1:
-            raise ModelError("experts' columns with gaps have no CUDA kernel yet")
-        step = x.nb[1] if x.ne[1] > 1 else x.nb[2]
-        rows = order if x.ne[1] > 1 else order // self.slots
-        at = {name: resolve(getattr(self, name)) for name in ("decoded", "columns", "results", "source", "target")}
-        device.upload(at["source"], rows.astype(np.int32))
-        device.upload(at["target"], order.astype(np.int32))
-        n = len(order)
-        kernel = "to_half" if self.wide == "f16" else "gather"
-        device.each(kernel, n * k, [resolve(x.at), at["columns"], k, n, step, at["source"]])
+        at = {name: resolve(place) for name, place in self.at.items()}
+        blocks = (at[name] for name in ("counts", "starts", "order"))
+        kernels.group_experts(device.runtime, resolve(self.ids), self.pairs, self.n_expert, *blocks)
+        starts = device.download(at["starts"], 4 * self.n_expert + 4).view(np.int32)
+        n, x = int(starts[-1]), self.x
+        each, step = (1, x.nb[1]) if x.ne[1] > 1 else (self.slots, x.nb[2])
+        gather = "to_half" if self.wide == "f16" else "gather"
+        device.each(gather, n * self.k, [resolve(x.at), at["columns"], self.k, n, step, at["order"], each])
         for w, y in self.weights:
-            self._product(device, w, resolve(w.at), bounds, at)
-            if n < len(chosen):
-                device.each("zeros", len(chosen) * m, [resolve(y), len(chosen) * m])
-            device.each("scatter", n * m, [at["results"], resolve(y), m, n, 4 * m, at["target"]])
+            self._product(device, w, resolve(w.at), starts, at)
+            if n < self.pairs:  # those that no expert was chosen for
+                device.runtime.fill(resolve(y), 0, 4 * self.pairs * self.m)
+            if n:
+                args = [at["results"], at["order"], resolve(y), n, self.m]
+                device.each("scatter_rows", n * self.m, args, "experts")
 
-    def _product(self, device: Any, w: Operand, base: int, bounds: np.ndarray, at: dict[str, int]) -> None:
-        (k, m), size = w.ne[:2], 2 if self.wide == "f16" else 4
-        for expert in np.flatnonzero(np.diff(bounds)).tolist():
-            first, last = int(bounds[expert]), int(bounds[expert + 1])
+    def _product(self, device: Any, w: Operand, base: int, starts: np.ndarray, at: dict[str, int]) -> None:
+        for expert in np.flatnonzero(np.diff(starts)).tolist():
+            first, last = int(starts[expert]), int(starts[expert + 1])
             matrix = base + expert * w.nb[2]
             if w.type != self.wide:
-                device.launch(*blocks.decode(w.type, matrix, at["decoded"], m, k, self.wide))
+                kernels.decode(device.runtime, w.type, matrix, at["decoded"], self.m, self.k, half=self.wide == "f16")
                 matrix = at["decoded"]
-            device.matmul(self.wide, m, last - first, k, matrix, at["columns"] + first * k * size,
-                          at["results"] + 4 * first * m, m)
-
-    def _chosen(self, device: Any, resolve: Callable[[Any], int]) -> np.ndarray:
-        """int32 [tokens * slots]: the router's choice, read by the host."""
-        step = self.ids.nb[1]
-        raw = device.download(resolve(self.ids.at), step * (self.tokens - 1) + 4 * self.slots)
-        wide = np.zeros(step * self.tokens, np.uint8)
-        wide[: len(raw)] = raw
-        return wide.reshape(self.tokens, step)[:, : 4 * self.slots].copy().view(np.int32).reshape(-1)
-
-
+            columns, results = at["columns"] + first * self.k * self.size, at["results"] + 4 * first * self.m
+            device.matmul(self.wide, self.m, last - first, self.k, matrix, columns, results, self.m)

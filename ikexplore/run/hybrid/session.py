@@ -48,7 +48,7 @@ class HybridSession(Session):
             raise SettingsError(f"-sm {placed.context.split_mode} can be planned, not run; use -sm layer")
         runtimes = self._runtimes if self._runtimes is not None else [_runtime(gpu.name) for gpu in placed.gpus]
         if len(runtimes) < len(placed.gpus):
-            raise SettingsError(f"{len(placed.gpus)} GPUs are planned and {len(runtimes)} are there; plan for those that are there")
+            raise SettingsError(f"{len(placed.gpus)} GPUs are planned and {len(runtimes)} are there; plan for these")
         self.context, self._tensors = placed.context, placed.tensors
         self.rules = rules(placed.context, self.machine, self._reference_kernels)
         self.devices = [Device(gpu.name, runtime) for gpu, runtime in zip(placed.gpus, runtimes)]

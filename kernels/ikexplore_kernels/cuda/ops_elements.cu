@@ -126,30 +126,18 @@ KERNEL(argsort, const float* x, int* y, i64 n, i64 least, float part) {
     }
 }
 
-// Zeros, in units of four bytes.
-KERNEL(zeros, int* y, i64 n) {
-    const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n) y[i] = 0;
-}
-
-// Rows of float32 as half: y[i] = x[source[i]] (source 0: the rows in order); a source below 0 gives zeros.
-KERNEL(to_half, const char* x, unsigned short* y, i64 n, i64 rows, i64 x_step, const int* source) {
+// Rows of float32 as half: y[i] = x[order[i] / each], or with order 0 row i.
+KERNEL(to_half, const char* x, u16* y, i64 n, i64 rows, i64 x_step, const int* order, i64 each) {
     const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * rows) return;
-    const i64 row = source ? source[i / n] : i / n;
-    y[i] = row < 0 ? 0 : float_to_half(*(const float*)(x + row * x_step + i % n * 4));
+    const i64 row = order ? order[i / n] / each : i / n;
+    y[i] = float_to_half(*(const float*)(x + row * x_step + i % n * 4));
 }
 
 // The same, as float32.
-KERNEL(gather, const char* x, float* y, i64 n, i64 rows, i64 x_step, const int* source) {
+KERNEL(gather, const char* x, float* y, i64 n, i64 rows, i64 x_step, const int* order, i64 each) {
     const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * rows) return;
-    const i64 row = source ? source[i / n] : i / n;
-    y[i] = row < 0 ? 0.0f : *(const float*)(x + row * x_step + i % n * 4);
-}
-
-// y[target[i]] = x[i] for rows of n float32.
-KERNEL(scatter, const float* x, char* y, i64 n, i64 rows, i64 y_step, const int* target) {
-    const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n * rows) *(float*)(y + target[i / n] * y_step + i % n * 4) = x[i];
+    const i64 row = order ? order[i / n] / each : i / n;
+    y[i] = *(const float*)(x + row * x_step + i % n * 4);
 }

@@ -155,11 +155,11 @@ def _launch(device: Runtime, f: Any, kind: str, rows: int, cols: int, columns: i
 
 
 def _addresses(x: tuple[int, int] | int) -> tuple[int, ...]:
-    return (x,) if isinstance(x, int) else x
+    return x if isinstance(x, tuple) else (x,)
 
 
 def _moved(x: tuple[int, int] | int, rows: int, cols: int) -> tuple[int, ...]:
-    return (x + rows * cols * 4,) if isinstance(x, int) else (x[0] + rows * cols, x[1] + rows * (cols // 32) * 8)
+    return (x[0] + rows * cols, x[1] + rows * (cols // 32) * 8) if isinstance(x, tuple) else (x + rows * cols * 4,)
 
 
 def _multiple(cols: int, of: int) -> None:
