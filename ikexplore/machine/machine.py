@@ -127,6 +127,7 @@ class Machine:
     def probe(self, model: Any = None, progress: bool = True) -> Any:
         """Time the present machine (under a minute): memory bandwidth by threads, and products at a ``model``'s shapes.
 
+        Of GPUs that CuPy can use also copies, PCIe, launches and the same products.
         Returns a ``Probe``; its ``.machine`` is this one with what was timed. ``progress`` draws a bar.
         Raises IkexploreError for a machine that is described and not present.
         """

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .machine import Machine
+from .probe_gpu import GpuProbe, Step, steps
 from .words import READ
 
 LIMIT = 50.0  #: seconds after which nothing new is begun
@@ -17,19 +18,22 @@ ROUNDS = 4
 MOST_SHAPES = 8
 COLUMNS = (1, 64)
 _MIB = 1 << 20
+_LINK = ("up", "pinned")  #: what a forecast takes as a GPU's link
 
 
 @dataclass
 class Probe:
     """What was timed. ``bandwidth``: threads -> GB/s read; ``products``: dicts ``type rows columns n gbs gflops``.
 
-    ``machine``: the machine with ``bandwidth_gbs`` and ``core_gbs`` of its CPU set by it, so that forecasts use it.
+    ``gpus``: a ``GpuProbe`` for each GPU that CuPy can use. ``machine``: the machine with ``bandwidth_gbs`` and ``core_gbs``
+    of its CPU and ``pcie_gbs`` of its GPUs set by it, so that forecasts use it.
     """
 
     machine: Machine
     bandwidth: dict[int, float] = field(default_factory=dict)
     products: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    gpus: list[GpuProbe] = field(default_factory=list)
 
     def to_markdown(self) -> str:
         lines = ["| threads | read GB/s |", "|---|---|", *(f"| {t} | {g:.1f} |" for t, g in self.bandwidth.items())]
@@ -37,16 +41,19 @@ class Probe:
             lines += ["", "| type | rows x columns | n | GB/s of weights | GFLOP/s |", "|---|---|---|---|---|"]
             lines += [f"| {p['type']} | {p['rows']} x {p['columns']} | {p['n']} | {p['gbs']:.1f} | {p['gflops']:.0f} |"
                       for p in self.products]  # fmt: skip
+        for gpu in self.gpus:
+            lines += ["", gpu.to_markdown()]
         return "\n".join(lines)
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
 
-def probe(machine: Machine, model: Any = None, progress: bool = True, limit: float = LIMIT) -> Probe:
+def probe(machine: Machine, model: Any = None, progress: bool = True, limit: float = LIMIT, runtimes: Any = None) -> Probe:
     """Time the present machine; ``machine`` is what ``Machine.detect`` found, ``model`` gives the shapes of products.
 
-    Stops after ``limit`` seconds, or on Ctrl-C, with what was timed until then.
+    runtimes: one per GPU; if not given CuPy's, where it can use the GPUs. Stops after ``limit`` seconds, or on Ctrl-C, with
+    what was timed until then.
     """
     from tqdm.auto import tqdm
 
@@ -54,13 +61,20 @@ def probe(machine: Machine, model: Any = None, progress: bool = True, limit: flo
     found = Probe(machine)
     threads = _steps(machine.threads or machine.cores or 1)
     shapes = _shapes(model)
-    bar = tqdm(total=len(threads) + len(shapes) * len(COLUMNS), disable=not progress, leave=False, desc="memory")
+    found.gpus, gpu_steps = _gpus(machine, shapes, runtimes)
+    bar = tqdm(total=len(threads) + len(shapes) * len(COLUMNS) + len(gpu_steps), disable=not progress, leave=False, desc="memory")
     try:
         for count, gbs in _bandwidths(machine, threads):
             found.bandwidth[count] = gbs
             bar.update()
             if time.perf_counter() - begin > limit / 2:
                 break
+        for what, work in gpu_steps:
+            bar.set_description(what)
+            if time.perf_counter() - begin > limit - 10:
+                break
+            work()
+            bar.update()
         for kind, rows, columns in shapes:
             bar.set_description(f"{kind} {rows} x {columns}")
             for n in COLUMNS:
@@ -77,7 +91,23 @@ def probe(machine: Machine, model: Any = None, progress: bool = True, limit: flo
         best = max(found.bandwidth.values())
         cpu = replace(machine.cpu, bandwidth_gbs=round(best / READ, 1), core_gbs=round(found.bandwidth[1], 1))
         found.machine = replace(machine, cpu=cpu)
+    links = {gpu.name: gpu.pcie[_LINK] for gpu in found.gpus if _LINK in gpu.pcie}
+    timed = [replace(g, pcie_gbs=round(links[g.name], 1)) if g.name in links else g for g in found.machine.gpus]
+    found.machine = replace(found.machine, gpus=tuple(timed))
     return found
+
+
+def _gpus(machine: Machine, shapes: list[tuple[str, int, int]], runtimes: Any) -> tuple[list[GpuProbe], list[Step]]:
+    """A probe for each GPU that can be timed, and what there is to do for all of them."""
+    if runtimes is None:
+        from ikexplore_kernels.cuda.build import available
+        from ikexplore_kernels.cuda.runtime import CupyRuntime
+
+        present = not any(gpu.simulated for gpu in machine.gpus) and bool(machine.gpus) and available()[0]
+        runtimes = [CupyRuntime(number) for number in range(len(machine.gpus))] if present else []
+    probes = [GpuProbe(gpu.name, runtime.name) for gpu, runtime in zip(machine.gpus, runtimes)]
+    work = [(f"{p.name}: {what}", do) for p, runtime in zip(probes, runtimes) for what, do in steps(runtime, shapes, p)]
+    return probes, work
 
 
 def _steps(threads: int) -> list[int]:

@@ -105,7 +105,7 @@ def _eight_bits(g: GpuLowering, x: Operand) -> tuple[Any, Any]:
 
     def make() -> tuple[Any, list[Place]]:
         blocks: list[Any] = [g.take(size) for size in kernels.activation_bytes(n, k)]
-        kernels.quantize(g.recorder, x.at, *blocks, n, k, x.nb[1] // 4)
+        kernels.quantize(g.recorder, x.at, blocks[0], blocks[1], n, k, x.nb[1] // 4)
         return tuple(blocks), blocks
 
     return g.kept(_key(g, x, "q8"), x.row, make)
