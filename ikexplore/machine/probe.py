@@ -62,7 +62,8 @@ def probe(machine: Machine, model: Any = None, progress: bool = True, limit: flo
     threads = _steps(machine.threads or machine.cores or 1)
     shapes = _shapes(model)
     found.gpus, gpu_steps = _gpus(machine, shapes, runtimes)
-    bar = tqdm(total=len(threads) + len(shapes) * len(COLUMNS) + len(gpu_steps), disable=not progress, leave=False, desc="memory")
+    total = len(threads) + len(shapes) * len(COLUMNS) + len(gpu_steps)
+    bar = tqdm(total=total, disable=not progress, leave=False, desc="memory")
     try:
         for count, gbs in _bandwidths(machine, threads):
             found.bandwidth[count] = gbs

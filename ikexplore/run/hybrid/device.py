@@ -31,7 +31,7 @@ class Device:
         """Address of the block for a purpose, at least so large; an older, smaller one is freed first."""
         if self.held.get(purpose, -1) < nbytes:
             self.release(purpose)
-            self._buffers[purpose] = self.runtime.alloc(max(nbytes, ALIGN))
+            self._buffers[purpose] = self.runtime.alloc(nbytes + ALIGN)  # kernels read whole words
             self.held[purpose] = nbytes
         return int(self._buffers[purpose].ptr)
 
