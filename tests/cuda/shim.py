@@ -154,6 +154,9 @@ class ShimRuntime:
     def wait(self, event, stream=None) -> None:
         pass
 
+    def reached(self, event) -> None:
+        pass
+
     def elapsed(self, first: float, last: float) -> float:
         return last - first
 

@@ -29,6 +29,40 @@ class Small(ShimRuntime):
         return MIB, MIB
 
 
+class Late(ShimRuntime):
+    """A device whose copies on streams of their own are made as late as is allowed: when somebody waits for them."""
+
+    asynchronous = True
+
+    def __init__(self, *groups):
+        super().__init__(*groups)
+        self.coming = []
+
+    def _make(self, upto):
+        while self.coming and self.coming[0][0] < upto:
+            _, dst, src = self.coming.pop(0)
+            super().upload(dst, src)
+
+    def upload(self, dst, src, stream=None):
+        self.count = getattr(self, "count", 0) + 1
+        self.coming.append((self.count, dst, src))  # as it will be then: the block must not change before
+
+    def record(self, stream=None):
+        return getattr(self, "count", 0) + 1 if stream is not None else 0
+
+    def wait(self, event, stream=None):
+        self._make(event)
+
+    reached = wait
+
+    def sync(self, stream=None):
+        self._make(1 << 60)
+
+    def download(self, dst, src, stream=None):
+        self._make(1 << 60)
+        super().download(dst, src)
+
+
 def cards(n=1, kind=ShimRuntime):
     return [kind(OPS, TYPES) for _ in range(n)]
 
@@ -214,6 +248,23 @@ def test_each_copy_is_needed(llama, monkeypatch):
     for number, name in names.items():
         if name not in ("inp_pos", "inp_out_ids"):  # what these say is known otherwise: turns are filled per evaluation
             assert relative(logits(number)[0], want) > 1e-3, name
+
+
+def test_copies_that_are_late_are_waited_for(llama, monkeypatch):
+    """The order is kept by events alone; without one of the waits the logits are others."""
+    monkeypatch.setattr("ikexplore.run.hybrid.device.STAGE", 4096)  # many blocks for each tensor
+    ids, line = tokens(llama, 6), flags("-ngl 99 -ts 1,1")
+
+    def logits(kind):
+        with Session(llama, line, machine=rig(2), runtimes=cards(2, kind)) as session:
+            return session.eval(ids, len(ids))
+
+    np.testing.assert_array_equal(logits(Late), logits(ShimRuntime))
+    monkeypatch.setattr(Late, "reached", lambda self, event: None)  # blocks are filled again before they were read
+    assert not np.allclose(logits(Late), logits(ShimRuntime), equal_nan=False)
+    monkeypatch.undo()
+    monkeypatch.setattr("ikexplore.run.hybrid.device.Staging.end", lambda self: None)  # kernels start before copies are made
+    assert not np.allclose(logits(Late), logits(ShimRuntime), equal_nan=False)
 
 
 def test_a_missing_copy_is_an_error_not_a_wrong_read(llama):

@@ -129,7 +129,7 @@ class Staging:
     def send(self, to: int, part: np.ndarray) -> None:
         self.turn = 1 - self.turn
         if self.busy[self.turn] is not None:
-            self.busy[self.turn].synchronize()
+            self.runtime.reached(self.busy[self.turn])
         block = self.blocks[self.turn][: len(part)]
         block[:] = part
         self.runtime.upload(to, block, self.stream)
@@ -142,7 +142,7 @@ class Staging:
     def fetch(self, to: np.ndarray, at: int) -> None:
         block = self.blocks[0][: len(to)]
         if self.busy[0] is not None:
-            self.busy[0].synchronize()
+            self.runtime.reached(self.busy[0])
         self.begin()
         self.runtime.download(block, at, self.stream)
         self.runtime.sync(self.stream)

@@ -70,6 +70,9 @@ class Runtime(Protocol):
     def wait(self, event: Any, stream: Any = None) -> None:
         """What follows on ``stream`` starts after the event."""
 
+    def reached(self, event: Any) -> None:
+        """Wait on the host for an event."""
+
     def elapsed(self, first: Any, last: Any) -> float:
         """Seconds from one event to a later one, waiting for it."""
 
@@ -190,6 +193,9 @@ class CupyRuntime:
     def wait(self, event: Any, stream: Any = None) -> None:
         with self.device:
             self._on(stream).wait_event(event)
+
+    def reached(self, event: Any) -> None:
+        event.synchronize()
 
     def elapsed(self, first: Any, last: Any) -> float:
         last.synchronize()
