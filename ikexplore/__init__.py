@@ -16,6 +16,7 @@ _HOME = {
     "calibrate": "forecast", "Forecast": "forecast",
     "compare": "logs", "plan": "schedule", "Plan": "schedule",
     "quant": "qtypes", "quants": "qtypes", "Quant": "qtypes",
+    "register_quant": "models.own_quants", "forget_quant": "models.own_quants",
     "Candidate": "tune", "Front": "tune", "NoFit": "tune",
     "tokenize": "run", "detokenize": "run", "logits": "run", "generate": "run", "perplexity": "run",
     "kld": "run", "Kld": "run", "base_logits": "run", "imatrix": "run", "Imatrix": "run",

@@ -105,6 +105,20 @@ class Quant:
             imatrix = self._importance(imatrix, x.shape[1])
         return self._do(self.format.encode, x32, imatrix)
 
+    def product(self, data: Any, x: Any, threads: int = 1) -> np.ndarray:
+        """Finite numbers [n, columns] times the weights in ``data`` (as `decode` takes them) -> float32 [n, rows].
+
+        By the kernels that models run with: n = 1 by that of generation, larger n by that of prompts; for all types but
+        f32, f16 and bf16 they round x to 8 bits in blocks of 32. Rows of the identity as x show the weights as the
+        kernel sees them. Raises QuantError for sizes that do not fit each other.
+        """
+        from ikexplore_kernels.single import matmul
+
+        x32 = np.asarray(x, np.float32)
+        if x32.ndim == 2:
+            _finite(x32, x32, f"{self.name}: x", "products need finite numbers")
+        return self._do(matmul, self.format, np.asarray(data), x32, threads)
+
     def repack(self, data: Any, n_cols: int) -> np.ndarray:
         """``data``, uint8 [rows, row_bytes(n_cols)] of the plain type -> the interleaved type's [rows,
         q.repacked.row_bytes(n_cols)].

@@ -10,11 +10,12 @@ from pathlib import Path
 from ..errors import ModelError
 from ..models.model import Model
 from ..models.model import open as open_model
+from ..models.own_quants import flawed_quant
 
 # at import, not when used: a later import of the submodule would put the module in the place of the function
 from .synthetic import synthetic
 
-__all__ = ["header", "headers", "model", "path", "synthetic", "text"]
+__all__ = ["flawed_quant", "header", "headers", "model", "path", "synthetic", "text"]
 
 _HERE = Path(__file__).resolve().parent
 

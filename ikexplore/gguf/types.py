@@ -128,6 +128,9 @@ for _line in _TABLE.split("\n"):
         TYPES[_name] = TypeInfo(_name, *map(int, _numbers))
 BY_ID: dict[int, TypeInfo] = {t.id: t for t in TYPES.values()}  #: ggml type id -> TypeInfo
 
+#: ids that no type of ggml has: for types that are registered while the program runs
+OWN_IDS = range(512, 1024)
+
 #: no tensor of a GGUF may have more elements or bytes than an int64 can count
 INT64_MAX = 2**63 - 1
 
@@ -138,6 +141,18 @@ def type_info(name: str) -> TypeInfo:
     if info is None:
         raise GGUFError(f"unknown tensor type {name!r}; known: {', '.join(sorted(TYPES))}")
     return info
+
+
+def add(info: TypeInfo) -> None:
+    """Enter a type of the user's own, in the place of an earlier one of its name. The id of ``info`` is one of OWN_IDS."""
+    assert info.id in OWN_IDS and info.id not in BY_ID
+    TYPES[info.name] = BY_ID[info.id] = info
+
+
+def remove(name: str) -> None:
+    """Take away a type of the user's own. Its id stays taken: what was made with it is still read as it was."""
+    assert TYPES[name].id in OWN_IDS
+    del TYPES[name]
 
 
 def row_bytes(name: str, n_cols: int) -> int:

@@ -8,19 +8,25 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import ModelError
-from ..gguf.types import BY_ID, TYPES
+from ..gguf.types import BY_ID, OWN_IDS, TYPES, TypeInfo
 
-N_TYPES = max(BY_ID) + 1
+N_TYPES = OWN_IDS.stop
 BLOCK = np.ones(N_TYPES, np.int64)  #: columns in a block, by type id
 BLOCK_BYTES = np.zeros(N_TYPES, np.int64)
 ROW_META = np.zeros(N_TYPES, np.int64)
-for _t in BY_ID.values():
-    BLOCK[_t.id], BLOCK_BYTES[_t.id], ROW_META[_t.id] = _t.block, _t.block_bytes, _t.row_meta
-
-F32, F16, BF16, I32 = (TYPES[_name].id for _name in ("f32", "f16", "bf16", "i32"))
-_PLAIN = ("f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64", "bf16_r16")
 #: bool by type id: a quantized type (ggml_is_quantized)
-QUANTIZED = np.array([i in BY_ID and BY_ID[i].name not in _PLAIN for i in range(N_TYPES)])
+QUANTIZED = np.zeros(N_TYPES, bool)
+_PLAIN = ("f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64", "bf16_r16")
+
+
+def enter(t: TypeInfo) -> None:
+    """Fill in the columns above for a type."""
+    BLOCK[t.id], BLOCK_BYTES[t.id], ROW_META[t.id], QUANTIZED[t.id] = t.block, t.block_bytes, t.row_meta, t.name not in _PLAIN
+
+
+for _t in BY_ID.values():
+    enter(_t)
+F32, F16, BF16, I32 = (TYPES[_name].id for _name in ("f32", "f16", "bf16", "i32"))
 
 #: a GPU row of a quantized type is padded to a multiple of this many columns (ggml-cuda: MATRIX_ROW_PADDING)
 GPU_ROW_PADDING = 512

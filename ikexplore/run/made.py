@@ -4,8 +4,6 @@ Which there are, with their types, says ``placement``; here are their bytes. Sou
 merge_up_gate_exps of ik_llama.cpp.
 """
 
-from importlib import import_module
-
 import numpy as np
 
 from ikexplore_kernels.formats import Format, get
@@ -56,7 +54,7 @@ def _values(model: Model, name: str) -> np.ndarray:
     tensor = model.tensors[name]
     f = get(tensor.type)
     values = f.decode(model.data(name).reshape(-1, f.row_bytes(tensor.shape[0])), tensor.shape[0])
-    return values * np.float32(getattr(import_module(f"ikexplore_kernels.formats.{f.name}"), "PRODUCT_FACTOR", 1))
+    return values * np.float32(f.product_factor)
 
 
 def _latent(model: Model, block: str, role: str, kind: Format) -> np.ndarray:

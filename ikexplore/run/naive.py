@@ -6,7 +6,6 @@ semantics are those of ggml's ops. Nothing here is fast, and nothing is shared w
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,7 @@ class Weights:
 
 def product_factor(kind: str) -> float:
     """What the reference's matrix products multiply a type with (IQ2_KT, IQ3_KT)."""
-    return float(getattr(import_module(f"ikexplore_kernels.formats.{kind}"), "PRODUCT_FACTOR", 1.0))
+    return get(kind).product_factor
 
 
 class NaiveValues(Values):

@@ -68,6 +68,9 @@ def _weight(model: Model, name: str, kind: str, ne: list[int]) -> Weight:
     columns, rows, matrices = ne[0], ne[1], ne[2] * ne[3]
     data = model.data(name) if tensor else made_bytes(model, name, source)
     row_bytes = source.row_bytes(columns)
+    if data.nbytes != rows * matrices * row_bytes:  # kernels check nothing
+        raise ModelError(f"{name} has {data.nbytes} bytes where {source.name} takes {rows * matrices * row_bytes}: the type "
+                         "was registered anew since; quantize the model again")
     if target is not source:
         data = source.repack(data.reshape(-1, row_bytes), columns).reshape(-1)
     elif rows < 16 and not source.dense and rows * matrices > 1:

@@ -18,7 +18,6 @@ from numba import carray, cfunc, typeof, types
 from numba.extending import intrinsic
 
 from ._cache import cache_in, inner, ops_folder
-from .formats import names
 
 #: int64 items of a record; the first two are the op's address and its number of chunks
 WIDTH, FIRST = 48, 2
@@ -159,15 +158,19 @@ def has_parts(*parts: Callable) -> Callable:
 
 
 def _key(op: Callable, a: Any, b: Any) -> tuple:
-    return op.__module__, op.__name__, a and a.name, b and b.name
+    return op.__module__, op.__name__, a, b
 
 
 def _address(op: Callable, signature: Any, *formats: Any) -> int:
+    """Formats that a user's program registered have no files to tell versions apart: they are compiled anew."""
     key = _key(op, *(*formats, None)[:2])
     if key not in _compiled:
-        stems = dict.fromkeys(f.name for f in formats if f is not None and f.name in names())
-        with cache_in(ops_folder(*stems)):
-            _compiled[key] = cfunc(signature, cache=True, error_model="numpy")(op)
+        sources = [f.sources for f in formats if f is not None]
+        if None in sources:
+            _compiled[key] = cfunc(signature, error_model="numpy")(op)
+        else:
+            with cache_in(ops_folder(*dict.fromkeys(stem for stems in sources for stem in stems))):
+                _compiled[key] = cfunc(signature, cache=True, error_model="numpy")(op)
     return _compiled[key].address
 
 

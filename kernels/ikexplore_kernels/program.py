@@ -33,7 +33,7 @@ class Program:
 
     def missing(self) -> list[tuple[Callable, Format | None, Format | None]]:
         """Ops that this process has not compiled or loaded yet."""
-        wanted = {(i.op.__name__, i.a and i.a.name, i.b and i.b.name): (i.op, i.a, i.b) for i in self.instructions}
+        wanted = {(i.op.__name__, i.a, i.b): (i.op, i.a, i.b) for i in self.instructions}
         return [ops for ops in wanted.values() if not is_compiled(*ops)]
 
     def link(self, progress: Callable[[int, int, str], None] | None = None) -> "Program":

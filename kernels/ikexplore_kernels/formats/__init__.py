@@ -2,14 +2,14 @@
 
 ``get("iq4_ks")`` gives a `Format`. The line holds what a reader of headers needs (id, block, bytes, pairs); the file
 of that name holds the code (``CODE``) and is imported when a format first decodes, encodes or meets a kernel.
-Type ids and block sizes are ggml's (ik_llama.cpp's numbering above 96).
+Type ids and block sizes are ggml's (ik_llama.cpp's numbering above 96). ``register`` adds a type while the program runs.
 """
 
 import difflib
 
-from ._format import Format
+from ._format import Code, Format
 
-__all__ = ["Format", "get", "names"]
+__all__ = ["Code", "Format", "forget", "get", "names", "register"]
 
 _ALL = [
     Format("f32", 0, block=1, block_bytes=4, dense=True),
@@ -96,6 +96,25 @@ def get(name: str) -> Format:
         close = difflib.get_close_matches(str(name).lower(), _BY_NAME, n=4, cutoff=0.5) or list(_BY_NAME)
         raise ValueError(f"unknown quant type {name!r}; close names: {', '.join(close)}")
     return found
+
+
+def register(format: Format) -> Format:
+    """Add a format that brings its own code, in the place of an earlier one of its name. Kernels that are compiled from
+    now on see this one. Raises ValueError for the name of a built-in type, or a format without code."""
+    before = _BY_NAME.get(format.name)
+    if before is not None and not before.own:
+        raise ValueError(f"{format.name} is a type of ggml; give yours another name")
+    if not format.own:
+        raise ValueError(f"{format.name} comes without code; give Format(..., code=Code(...))")
+    _BY_NAME[format.name] = format
+    return format
+
+
+def forget(name: str) -> None:
+    """Take away a registered format. Raises ValueError for a name that was not registered."""
+    if not get(name).own:
+        raise ValueError(f"{name} is a type of ggml; only registered types can be taken away")
+    del _BY_NAME[name.lower()]
 
 
 def names() -> list[str]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Code:
     ``decode(src, dst, n_rows, n_cols)``, ``repack`` and ``unrepack`` (same arguments) are compiled and take addresses;
     repack and unrepack belong to the interleaved type. ``encode(x, w, dst, n_rows, n_cols, work)`` is given addresses
     of float32 [n_rows, n_cols], of a weight per column float32 [n_cols], of the bytes to write, and of `work_bytes`
-    of scratch; ``encode_floats(x)`` of a dense type takes and returns arrays. The others are numba source for kernels:
+    of scratch; ``encode_floats(x)`` of a dense type takes and returns arrays. ``decode_rows(rows, n_cols)`` and
+    ``encode_rows(x, w)`` are the same in NumPy, over arrays, and go before them. The others are numba source for kernels:
     ``unpack(q, w, base, stride, b)`` of integer types, ``widen(q, w, base, stride, c)`` or ``columns(q, w, base, c)``
     of dense ones (see `base`). ``bias`` is what unpack adds to a code; ``sub`` is 16 where each half of a block of 32
     has its own scale; ``has_min`` where a minimum is subtracted.
@@ -32,6 +33,8 @@ class Code:
     decode: Callable[..., Any] | None = None
     encode: Callable[..., Any] | None = None
     encode_floats: Callable[..., Any] | None = None
+    decode_rows: Callable[..., Any] | None = None
+    encode_rows: Callable[..., Any] | None = None
     repack: Callable[..., Any] | None = None
     unrepack: Callable[..., Any] | None = None
     unpack: Callable[..., Any] | None = None
@@ -48,6 +51,7 @@ class Kind:
 
     sub: int
     has_min: bool
+    sources: ClassVar[tuple[str, ...]] = ()  #: kernels of a kind are made of no format's file
 
     @property
     def name(self) -> str:
@@ -82,12 +86,20 @@ class Format:
         repacked: str | None = None,
         dense: bool = False,
         cols_multiple: int | None = None,
+        code: Code | None = None,
+        sources: tuple[str, ...] | None = None,
     ):
         self.name, self.id = name, id
         self.block, self.block_bytes, self.row_meta = block, block_bytes, row_meta
         self.interleave, self.dense = interleave, dense
         self.cols_multiple = cols_multiple or block
         self._base, self._repacked = base, repacked
+        #: added while the program runs; ``code`` came with it
+        self.own = code is not None
+        #: files (stems) in this folder that its kernels are made of; None: not in files, so never cached on disk
+        self.sources = sources if self.own else (name,)
+        if code is not None:
+            self.code = code
 
     def __repr__(self) -> str:
         return f"<Format {self.name}>"
@@ -134,7 +146,16 @@ class Format:
         from .base import FormatType
 
         size = 16 * 32 * self.block_bytes // self.block
-        return FormatType(self.name, self.code.bias, self.code.sub, self.code.has_min, self.dense, size, self.block)
+        number = self.id if self.sources is None else None  # tells apart what was registered under one name
+        code = self.code
+        return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, number)
+
+    @functools.cached_property
+    def product_factor(self) -> float:
+        """What the reference's matrix products multiply this type with (IQ2_KT, IQ3_KT); 1 for the others."""
+        if self.own:
+            return 1.0
+        return float(getattr(import_module(f"{__package__}.{self.name}"), "PRODUCT_FACTOR", 1.0))
 
     @functools.cached_property
     def kind(self) -> Kind:
@@ -146,6 +167,8 @@ class Format:
     def decode(self, rows: np.ndarray, n_cols: int) -> np.ndarray:
         """uint8 [rows, row_bytes] -> float32 [rows, n_cols]. Raises ValueError for wrong sizes."""
         rows = self._checked(rows, n_cols)
+        if self.code.decode_rows is not None:
+            return self._made("decode", self.code.decode_rows(rows, n_cols), np.float32, (len(rows), n_cols))
         if self.code.decode is None:
             assert self.base is not None
             return self.base.decode(self.unrepack(rows, n_cols), n_cols)
@@ -167,6 +190,8 @@ class Format:
         if self.base is not None:
             return self.base.repack(self.base.encode(x, imatrix), n_cols, into=self)
         self._check_groups(len(x), n_cols)
+        if code.encode_rows is not None:
+            return self._made("encode", code.encode_rows(x, w), np.uint8, (len(x), size))
         out = np.empty((len(x), size), np.uint8)
 
         def part(a: int, b: int) -> None:
@@ -216,6 +241,14 @@ class Format:
         return out
 
     # ---------------------------------------------------------------------------------------------- checks
+
+    def _made(self, what: str, got: Any, kind: type, shape: tuple[int, ...]) -> np.ndarray:
+        """What a codec in NumPy returned, as it must be."""
+        got = np.asarray(got)
+        if got.shape != shape or (kind is np.uint8 and got.dtype != kind):
+            wanted, found = f"{np.dtype(kind)} {list(shape)}", f"{got.dtype} {list(got.shape)}"
+            raise ValueError(f"{self.name}: its {what} function must return {wanted}, and returned {found}")
+        return np.ascontiguousarray(got, kind)
 
     def _checked(self, rows: np.ndarray, n_cols: int) -> np.ndarray:
         size = self.row_bytes(n_cols)

@@ -38,10 +38,12 @@ PIECE = piece_options(forceinline=True)
 class FormatType(types.Type):
     """The numba type of one format. Its name holds all that kernels depend on, so caches tell formats apart."""
 
-    def __init__(self, format, bias, sub, has_min, dense, size, block):
+    def __init__(self, format, bias, sub, has_min, dense, size, block, number=None):
         self.format, self.bias, self.sub, self.has_min, self.dense, self.size = format, bias, sub, has_min, dense, size
         self.block = block
-        super().__init__(name=f"Format({format},bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block})")
+        own = "" if number is None else f",number={number}"
+        facts = f"bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block}{own}"
+        super().__init__(name=f"Format({format},{facts})")
 
 
 @register_model(FormatType)
