@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from .errors import IkexploreError
 
-FIRST = "explorer.ipynb"
+FIRST = "00_index.ipynb"
 _INDEX = ".ikexplore.json"
 _START_SECONDS = 120
 _QUIET = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}

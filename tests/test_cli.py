@@ -175,7 +175,7 @@ def test_lab_prints_an_address_with_a_token_and_stops(tmp_path):
     with subprocess.Popen(words, env=ENV, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             url = next(found.group() for line in child.stdout if (found := re.search(r"http://\S+", line)))
-            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/lab/tree/explorer\.ipynb\?token=\w{32,}", url)
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/lab/tree/00_index\.ipynb\?token=\w{32,}", url)
             with urllib.request.urlopen(url, timeout=30) as page:
                 assert page.status == 200
             with pytest.raises(urllib.error.HTTPError, match="403"):

@@ -66,11 +66,10 @@ def axes(figure: Figure, bottom: float, height: float, left: float = _LABEL, rig
 def caption(figure: Figure, top: float, title: str, note: str = "") -> None:
     """A title and a quiet note beside it, ``top`` inches from the bottom of the figure."""
     wide, tall = figure.get_size_inches()
-    text = figure.text(0.1 / wide, top / tall, title, fontsize=TITLE, fontweight="bold", color=palette.rgba("ink"), va="center")
+    figure.text(0.1 / wide, top / tall, title, fontsize=TITLE, fontweight="bold", color=palette.rgba("ink"), va="center")
     if note:
         figure.text(0.1 / wide + (len(title) * 0.092 + 0.15) / wide, top / tall, note, fontsize=SMALL,
                     color=palette.rgba("ink2"), va="center")
-    text.set_in_layout(False)
     say(figure, f"{title}{': ' if title and note else ''}{note}.")
 
 

@@ -31,11 +31,13 @@ def pareto(result: Any, metric: str | None = None) -> Figure:
     title = f"{clean(result.model, 40)}: measured {what.split(',')[0]}"
     figure = frontier(names, "bits per weight, all tensors", what, title, log=False)
     ax, best = figure.axes[0], unbeaten(names)
+    beaten = sorted((n for n in names if n not in best), key=lambda n: names[n])
     for row, (name, at) in zip(rows, names.items()):
         error = row.get(f"{key}_error", 0.0)
         ax.vlines(row["bpw"], row[key] - error, row[key] + error, color=palette.rgba("ink3"), linewidth=1, zorder=1)
-        if name not in best and len(rows) <= NAMED:
-            ax.annotate(name, at, xytext=(5, 3), textcoords="offset points", fontsize=SMALL, color=palette.rgba("ink2"))
+        if name in beaten and len(rows) <= NAMED:
+            place = 5, (-10, 3)[beaten.index(name) % 2]  # below and above in turn, so that neighbours' names keep apart
+            ax.annotate(name, at, xytext=place, textcoords="offset points", fontsize=SMALL, color=palette.rgba("ink2"))
     for row in result.rows:
         if row["recipe"] is None and key == "ppl":
             ax.axhline(row[key], color=palette.rgba("ghost"), linewidth=1, linestyle=(0, (4, 3)), zorder=0)

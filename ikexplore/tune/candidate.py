@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from ..forecast import Forecast
@@ -106,11 +107,15 @@ class Front(list):
 
     def to_markdown(self) -> str:
         """A table, a line a candidate."""
+        head, *rows = self._table()
+        lines = [_line([*cells, f"`{flags}`"]) for *cells, flags in rows]
+        return "\n".join([_line(head), _line(["---" for _ in head]), *lines])
+
+    def _table(self) -> list[list[str]]:
+        """The heads and a row a candidate, the flags last; without measurements no columns for them."""
         ran = any(c.measured for c in self)
         keep = [i for i in range(len(_HEAD)) if ran or i not in (5, 6)]
-        lines = [_line([_HEAD[i] for i in keep]), _line(["---" for _ in keep])]
-        lines += [_line([cells[i] for i in keep]) for cells in (_cells(n, c) for n, c in enumerate(self, 1))]
-        return "\n".join(lines)
+        return [[cells[i] for i in keep] for cells in (_HEAD, *(_cells(n, c) for n, c in enumerate(self, 1)))]
 
     def to_text(self) -> str:
         """Aligned columns for a terminal, then a command and the reasons for each."""
@@ -122,15 +127,21 @@ class Front(list):
             lines += ["", f"{n}. {c.why}", *([f"   {c.quantize}"] if c.quantize else []), f"   {c.command()}"]
         return "\n".join(lines)
 
-    def _repr_markdown_(self) -> str:
-        return "Forecast, not measured, unless it says so:\n\n" + self.to_markdown()
+    def _repr_html_(self) -> str:
+        """Not Markdown: some of its readers show the escaped | of a regex in a table as \\|, which is another regex."""
+        head, *rows = self._table()
+        lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>"]
+        for *cells, flags in rows:
+            plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+            lines.append(f'<tr>{plain}<td style="text-align: left"><code>{escape(flags)}</code></td></tr>')
+        return f"<p>Forecast, not measured, unless it says so:</p><table>{''.join(lines)}</table>"
 
 
 def _cells(n: int, c: Candidate) -> list[str]:
     bands = [f"{low:.4g}-{high:.4g}" for low, high in (c.pp_band, c.tg_band)]
     ran = [f"{v:.4g}" for v in c.measured] if c.measured else ["", ""]
     held = ", ".join(f"{d.name} {d.total_mib / 1024:.1f}" for d in c.devices)
-    return [str(n), f"{c.pp:.4g}", bands[0], f"{c.tg:.4g}", bands[1], *ran, held, f"`{c.command()}`"]
+    return [str(n), f"{c.pp:.4g}", bands[0], f"{c.tg:.4g}", bands[1], *ran, held, c.command()]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Quant types for a size, the measured phase, and the command line."""
 
 import itertools
+from html import escape
 from types import SimpleNamespace
 
 import pytest
@@ -102,7 +103,8 @@ def test_front_as_table_and_text():
         assert c.command().replace("|", "\\|") in table and c.command() in text and c.why in text
     columns = {line.replace("\\|", "").count("|") for line in table.splitlines()}
     assert len(columns) == 1
-    assert "not measured" in front._repr_markdown_()
+    page = front._repr_html_()
+    assert "not measured" in page and all(f"<code>{escape(c.command())}</code>" in page for c in front)
     assert front[0].command(program="llama-server").startswith("llama-server -m ")
 
 

@@ -70,7 +70,7 @@ class Notebook:
         self.page = chrome.new_page(viewport={"width": width, "height": height})
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.goto(address.replace("explorer.ipynb", name), wait_until="domcontentloaded")
+        self.page.goto(address.replace("00_index.ipynb", name), wait_until="domcontentloaded")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
 
     def run_all(self) -> None:
