@@ -9,6 +9,7 @@ cells, anything about where it ran. Lines that must come out the same on every m
 
 import base64
 import io
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 SECONDS = 600
+PANEL = 940  # pixels that the panel's picture is shown in
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -40,6 +43,17 @@ def small(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     picture.quantize(128, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return min(base64.b64encode(out.getvalue()).decode(), png.replace("\n", ""), key=len)
+
+
+def raster(svg: str) -> str:
+    """The panel's picture as a PNG: viewers that do not trust a notebook show no SVG."""
+    with sync_playwright() as play:
+        chrome = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = chrome.new_page(device_scale_factor=2, viewport={"width": 1000, "height": 1000})
+        page.set_content(f"<body style='margin: 0'>{svg}</body>")
+        png = page.locator("svg").first.screenshot()
+        chrome.close()
+    return small(base64.b64encode(png).decode())
 
 
 def joined(outputs: list[Any]) -> list[Any]:
@@ -71,7 +85,10 @@ def tidy(book: Any) -> Any:
                 output.execution_count = count
             data = output.get("data", {})
             data.pop(WIDGET, None)
-            if "image/png" in data:
+            if "image/svg+xml" in data:
+                data["image/png"] = raster(data.pop("image/svg+xml"))
+                output.metadata["image/png"] = {"width": PANEL, "alt": data["text/plain"]}
+            elif "image/png" in data:
                 data["image/png"] = small(data["image/png"])
             if "metadata" in output:  # a picture's width and its text for those who do not see it
                 output.metadata = {kind: about for kind, about in output.metadata.items() if kind in data}
