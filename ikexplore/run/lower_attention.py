@@ -127,11 +127,12 @@ def flash_attn_ext(g: Lowering, row: int) -> None:
     group, scale, past = heads // kv_heads, float(params["scale"]), g.inputs.past.ctypes.data
     window, sinks_at = params.get("n_swa", 0), g.at(sinks) if sinks >= 0 else 0
     if tokens == 1:
-        parts = -(-2 * g.threads // kv_heads) if g.threads > 1 else 1
+        some = max(1, kv_heads // max(1, g.threads // 4))  # KV heads of a chunk: many threads also share out heads
+        parts = -(-4 * g.threads // -(-kv_heads // some)) if g.threads > 1 else 1
         scratch = g.need_scratch(attention_one.part_scratch_bytes(size, size_v))
         block = g.take(4 * heads * parts * (16 + size_v))
-        args = [*sources, block, parts, 0, size, size_v, 1, group, 1, scale, past, scratch, "scratch", window]
-        g.emit(attention_one.attention_part, args, kv_heads * parts, g.format(k), g.format(v))
+        args = [*sources, block, parts, some, size, size_v, kv_heads, group, 1, scale, past, scratch, "scratch", window]
+        g.emit(attention_one.attention_part, args, -(-kv_heads // some) * parts, g.format(k), g.format(v))
         g.emit(attention_one.merge_parts, [block, parts, size_v, heads, g.at(row), size_v * 4, sinks_at])
         g.give(block)
         return

@@ -54,7 +54,7 @@ def _column(s, first, seen, scale, state):
         best = vmax(best, x)
     old = get_f32(state, 0)
     new = max(vtop(best), old)
-    factor = np.float32(math.exp(old - new))
+    factor = np.float32(1) if new == old else np.float32(math.exp(old - new))
     put_f32(state, 0, new)
     added = splat_f32x16(np.float32(0))
     for g in range(4):
@@ -77,18 +77,30 @@ def _fill_lanes(s, first, last, value):
 @inner
 def _scores(keys, size, x, s):
     """64 keys times one tile of queries, to [4, TILE, 16] at s."""
-    for g in range(4):
+    for g in range(0, 4, 2):  # two tiles at a time: enough sums to hide how long one takes
         f = tile(splat_f32x16(np.float32(0)))
+        pair, at = (f, f), keys + g * size * 64
         for i in range(size):
-            f = tile_fma(f, load_f32x16(keys, (g * size + i) * 64), x + i * 4 * TILE)
-        store_tuple(f, s + g * 64 * TILE)
+            pair = tiles_fma(pair, load_f32x16(at, i * 64), load_f32x16(at, (size + i) * 64), x + i * 4 * TILE)
+        store_tuple(pair[0], s + g * 64 * TILE)
+        store_tuple(pair[1], s + (g + 1) * 64 * TILE)
 
 
 @inner
 def _accumulate(values, size, count, s, factors, o):
     """o [size / 16, TILE, 16] = o * factor + weights . values; the weights are where the scores were."""
     like = tile(splat_f32x16(np.float32(0)))
-    for i in range(0, size, 16):
+    i = 0
+    while i + 32 <= size:
+        to = o + i * 4 * TILE
+        pair = tile_scaled(like, to, factors), tile_scaled(like, to + 64 * TILE, factors)
+        for r in range(count):
+            at = values + (r * size + i) * 4
+            pair = tiles_fma64(pair, load_f32x16(at, 0), load_f32x16(at, 64), s + (r >> 4) * 64 * TILE + (r & 15) * 4)
+        store_tuple(pair[0], to)
+        store_tuple(pair[1], to + 64 * TILE)
+        i += 32
+    if i < size:
         f = tile_scaled(like, o + i * 4 * TILE, factors)
         for r in range(count):
             f = tile_fma64(f, load_f32x16(values, (r * size + i) * 4), s + (r >> 4) * 64 * TILE + (r & 15) * 4)

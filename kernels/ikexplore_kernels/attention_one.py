@@ -1,7 +1,7 @@
 """Attention of a single token: bound by reading the cache, so its positions are shared out among the threads.
 
-A chunk takes one KV head and one part of the positions; it leaves a maximum, a sum and an unscaled result for each query
-head of the group. ``merge_parts`` puts the parts together.
+A chunk takes some KV heads and one part of the positions; it leaves a maximum, a sum and an unscaled result for each query
+head. ``merge_parts`` puts the parts together.
 """
 
 import math
@@ -23,6 +23,14 @@ def _widen(q, rows, stride, size, count, out):
     for r in range(count):
         for i in range(0, size, 16):
             store_f32x16(out, (r * size + i) * 4, row16(q, rows + r * stride, i))
+
+
+@inner
+def _ask(rows, stride, first, last, start, size):
+    """Ask for bytes start to start + size of rows ``first`` to ``last``."""
+    for r in range(first, last):
+        for i in range(start, start + size, 64):
+            prefetch_far(rows, r * stride + i)
 
 
 @inner
@@ -78,15 +86,27 @@ def _add_values(values, size, count, s, factor, o):
         i += 16
 
 
+@inner
+def _ask_ahead(record, kv, last, head, h0, h1):
+    """Ask for this head's share of the next step: whole rows of all heads, as they lie in memory one after the other."""
+    count = max(0, min(STEP, last - kv - STEP))
+    first, end = count * (head - h0) // (h1 - h0), count * (head - h0 + 1) // (h1 - h0)
+    for i in (3, 6):
+        stride, per_head = arg(record, i + 1), arg(record, i + 2)
+        _ask(arg(record, i) + (kv + STEP) * stride, stride, first, end, h0 * per_head, (h1 - h0) * per_head)
+
+
 def attention_part(kq, vq, record, chunk, chunks, thread):
-    """Op: one part of the positions for one KV head.
+    """Op: one part of the positions for some KV heads.
 
     Arguments as ``flash_attention`` with one token; 9 is the partial results, float32 [heads, parts, 16 + size of v]
-    (maximum, sum, then from 16 on the result), 10 the number of parts, 11 and 16 are not used. Chunks: KV heads x parts.
+    (maximum, sum, then from 16 on the result), 10 the number of parts, 11 the KV heads of a chunk, 14 the KV heads; 16 is
+    not used. Chunks: groups of KV heads x parts. All heads of a few positions, then of the next: so memory is read in order.
     """
-    size, size_v, group, parts = arg(record, 12), arg(record, 13), arg(record, 15), arg(record, 10)
+    size, size_v, group, parts, heads = arg(record, 12), arg(record, 13), arg(record, 15), arg(record, 10), arg(record, 11)
     n = get_i64(arg(record, 18), 0) + 1
-    head, part = chunk // parts, chunk % parts
+    h0, part = chunk // parts * heads, chunk % parts
+    h1 = min(h0 + heads, arg(record, 14))
     lowest = max(0, n - arg(record, 21)) if arg(record, 21) != 0 else 0
     steps = (n - lowest + STEP - 1) // STEP
     first, last = lowest + steps * part // parts * STEP, min(n, lowest + steps * (part + 1) // parts * STEP)
@@ -94,20 +114,20 @@ def attention_part(kq, vq, record, chunk, chunks, thread):
     values = keys + STEP * size * 4
     s = values + STEP * size_v * 4
     row = (16 + size_v) * 4
-    out = arg(record, 9) + (head * group * parts + part) * row
-    for c in range(group):
-        state = out + c * parts * row
-        put_f32(state, 0, np.float32(-np.inf))
-        fill_f32(state + 4, 15 + size_v, np.float32(0))
+    out = arg(record, 9) + part * row
+    for c in range(h0 * group, h1 * group):
+        put_f32(out, c * parts * row, np.float32(-np.inf))
+        fill_f32(out + c * parts * row + 4, 15 + size_v, np.float32(0))
     for kv in range(first, last, STEP):
         count = min(STEP, last - kv)
-        _widen(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
-        _widen(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
-        for c in range(group):
-            state = out + c * parts * row
-            x = arg(record, 0) + (head * group + c) * arg(record, 2)
-            _scores(x, keys, size, argf(record, 17), count, s)
-            _add_values(values, size_v, count, s, _weigh(s, state), state + 64)
+        for head in range(h0, h1):
+            _ask_ahead(record, kv, last, head, h0, h1)
+            _widen(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
+            _widen(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
+            for c in range(head * group, head * group + group):
+                state = out + c * parts * row
+                _scores(arg(record, 0) + c * arg(record, 2), keys, size, argf(record, 17), count, s)
+                _add_values(values, size_v, count, s, _weigh(s, state), state + 64)
 
 
 def merge_parts(a, b, record, chunk, chunks, thread):

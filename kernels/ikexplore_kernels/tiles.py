@@ -128,6 +128,25 @@ def tile_fma64(typingctx, facc, w, x):
     return facc(facc, w, types.int64), codegen
 
 
+def _make_tiles_fma(step, doc):
+    @intrinsic
+    def tiles(typingctx, acc, u, w, x):
+        def codegen(context, b, sig, args):
+            pair = [_each(b, t) for t in _each(b, args[0])]
+            for c, value in enumerate(_columns_one_by_one(b, len(pair[0]), args[3], f32x16, step)):
+                for t, v in zip(pair, args[1:3]):
+                    t[c] = _emit_fma(b, v, value, t[c])
+            one = args[0].type.element
+            return _pack(b, args[0].type, [_pack(b, one, t) for t in pair])
+        return acc(acc, u, w, types.int64), codegen
+    tiles.__doc__ = doc
+    return tiles
+
+
+tiles_fma = _make_tiles_fma(4, "A pair of tiles: acc[0][c] += u * the float32 at x + 4 c, acc[1][c] += w * it.")
+tiles_fma64 = _make_tiles_fma(64, "The same with the float32 at x + 64 c.")
+
+
 @intrinsic
 def tile_fms(typingctx, facc, w, x):
     """facc[c] -= w * the float32 at x + 4 c."""

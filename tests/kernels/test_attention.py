@@ -100,8 +100,8 @@ def test_flash_attention(kinds, window, sinks, tokens, past, block, heads, kv_he
 @pytest.mark.parametrize("kinds, window, sinks", [
     (("f16", "f16"), 0, None), (("f16", "f16"), 40, (-1.0, 4.0)), (("iq4_nl", "q5_0"), 33, None)])
 @pytest.mark.parametrize("past, parts", [(0, 1), (0, 3), (31, 2), (32, 1), (200, 5)])
-@pytest.mark.parametrize("heads, kv_heads, size, size_v", [(4, 2, 64, 64), (3, 1, 32, 96)])
-def test_attention_of_one_token_in_parts(kinds, window, sinks, past, parts, heads, kv_heads, size, size_v):
+@pytest.mark.parametrize("heads, kv_heads, some, size, size_v", [(4, 2, 1, 64, 64), (3, 1, 1, 32, 96), (6, 3, 2, 64, 32)])
+def test_attention_of_one_token_in_parts(kinds, window, sinks, past, parts, heads, kv_heads, some, size, size_v):
     fk, fv = get(kinds[0]), get(kinds[1])
     q = RNG.standard_normal((1, heads, size), np.float32)
     k = fk.encode(RNG.standard_normal((past + 1, kv_heads * size), np.float32))
@@ -110,11 +110,11 @@ def test_attention_of_one_token_in_parts(kinds, window, sinks, past, parts, head
     partial = np.full((heads, parts, 16 + size_v), np.nan, np.float32)
     need = attention_one.part_scratch_bytes(size, size_v)
     scratch = np.full((2, need + 64), 77, np.uint8)
-    args = [*sources(q, k, v, fk, fv), at(partial), parts, 0, size, size_v, 1, heads // kv_heads, 1, size**-0.5, at(where),
+    args = [*sources(q, k, v, fk, fv), at(partial), parts, some, size, size_v, kv_heads, heads // kv_heads, 1, size**-0.5, at(where),
             at(scratch), scratch.shape[1], window]
     sink = np.resize(np.array(sinks or [0], np.float32), heads)
     merge = [at(partial), parts, size_v, heads, at(y), y.strides[1], at(sink) if sinks else 0]
-    run([Instruction(attention_one.attention_part, args, kv_heads * parts, fk, fv),
+    run([Instruction(attention_one.attention_part, args, -(-kv_heads // some) * parts, fk, fv),
          Instruction(attention_one.merge_parts, merge, 2)])
     dense_k = fk.decode(k, kv_heads * size).reshape(past + 1, kv_heads, size)
     dense_v = fv.decode(v, kv_heads * size_v).reshape(past + 1, kv_heads, size_v)
