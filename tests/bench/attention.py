@@ -44,7 +44,8 @@ class Case:
         self.programs = []
         for k, v in zip(self.caches[::2], self.caches[1::2]):
             sources = [at(self.q), *self.q.strides[:2], at(k), per, row, at(v), per, row]
-            tail = [size, size, tokens if tokens > 1 else KV_HEADS, group, many, size**-0.5, at(self.past), at(self.scratch), need, 0, 0]
+            count = tokens if tokens > 1 else KV_HEADS
+            tail = [size, size, count, group, many, size**-0.5, at(self.past), at(self.scratch), need, 0, 0]
             if tokens > 1:
                 ops = [Instruction(attention.flash_attention, [*sources, at(self.y), *self.y.strides[:2], *tail],
                                    KV_HEADS * -(-tokens // many), f, f)]
@@ -79,8 +80,9 @@ def main():
             for _ in range(o.rounds):
                 many.round(team, stop, clock)
                 one.round(team, stop, clock)
-            print(f"{kind:6} head {o.head} past {past:5}: 512 tokens {many.best * 1e6:9.0f} us {many.flops / many.best / 1e9:6.1f}"
-                  f" GFLOP/s; one {one.best * 1e6:8.1f} us {one.bytes / one.best / 1e9:6.2f} GB/s", flush=True)
+            flops, rate = many.flops / many.best / 1e9, one.bytes / one.best / 1e9
+            print(f"{kind:6} head {o.head} past {past:5}: 512 tokens {many.best * 1e6:9.0f} us {flops:6.1f} GFLOP/s; "
+                  f"one {one.best * 1e6:8.1f} us {rate:6.2f} GB/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ def test_attention_of_one_token_in_parts(kinds, window, sinks, past, parts, head
     partial = np.full((heads, parts, 16 + size_v), np.nan, np.float32)
     need = attention_one.part_scratch_bytes(size, size_v)
     scratch = np.full((2, need + 64), 77, np.uint8)
-    args = [*sources(q, k, v, fk, fv), at(partial), parts, some, size, size_v, kv_heads, heads // kv_heads, 1, size**-0.5, at(where),
-            at(scratch), scratch.shape[1], window]
+    args = [*sources(q, k, v, fk, fv), at(partial), parts, some, size, size_v, kv_heads, heads // kv_heads, 1, size**-0.5,
+            at(where), at(scratch), scratch.shape[1], window]
     sink = np.resize(np.array(sinks or [0], np.float32), heads)
     merge = [at(partial), parts, size_v, heads, at(y), y.strides[1], at(sink) if sinks else 0]
     run([Instruction(attention_one.attention_part, args, -(-kv_heads // some) * parts, fk, fv),

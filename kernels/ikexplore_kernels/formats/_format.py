@@ -27,7 +27,8 @@ class Code:
     ``encode_rows(x, w)`` are the same in NumPy, over arrays, and go before them. The others are numba source for kernels:
     ``unpack(q, w, base, stride, b)`` of integer types, ``widen(q, w, base, stride, c)`` or ``columns(q, w, base, c)``
     of dense ones (see `base`). ``bias`` is what unpack adds to a code; ``sub`` is 16 where each half of a block of 32
-    has its own scale; ``has_min`` where a minimum is subtracted.
+    has its own scale; ``has_min`` where a minimum is subtracted; ``apart`` where eight blocks of 32
+    columns side by side need more registers than what they have in common is worth.
     """
 
     decode: Callable[..., Any] | None = None
@@ -43,6 +44,7 @@ class Code:
     bias: int = 0
     sub: int = 32
     has_min: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Kind:
     def _numba_type_(self) -> Any:
         from .base import FormatType
 
-        return FormatType("codes", 0, self.sub, self.has_min, False, 0, 32)
+        return FormatType("codes", 0, self.sub, self.has_min, False, 0, 32, False)
 
 
 class Format:
@@ -147,8 +149,8 @@ class Format:
 
         size = 16 * 32 * self.block_bytes // self.block
         number = self.id if self.sources is None else None  # tells apart what was registered under one name
-        code = self.code
-        return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, number)
+        code, by_eight = self.code, self.block % 256 == 0 and not self.code.apart
+        return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, by_eight, number)
 
     @functools.cached_property
     def product_factor(self) -> float:

@@ -6,7 +6,7 @@ in `_grid_rows4`, and in the lowest bit one of the four bits of the scale; uint8
 
 from .. import jit
 from ..simd import *
-from ._grid_look import points_of_8, signed_codes
+from ._grid_look import points_of_rows, signed_codes
 from ._grid_rows4 import halves_of_rows, mix, scale_of, signs_of, unmix, words_of_rows
 from ._grids import IQ2_XXS
 from .base import Code
@@ -41,11 +41,11 @@ def unrepack(src, dst, n_rows, n_cols):
 
 def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 264, stride * 4, b & 7
-    mixed, i = words_of_rows(w, o + 8 + p * 16, step), words_of_rows(w, o + 136 + p * 16, step)
+    mixed = words_of_rows(w, o + 8 + p * 16, step)
     s = halves_of_rows(w, o, step) * to_f32x16(as_i32x16(scale_of(mixed) * 2 + 1)) * 0.125
     zero = splat_f32x16(0)
-    codes = points_of_8(IQ2_XXS, i & 255, i >> 8 & 255, i >> 16 & 255, i >> 24)
+    codes = points_of_rows(IQ2_XXS, w, o + 136 + p * 16, 4, step)
     return s, s, zero, zero, signed_codes(codes, signs_of(mixed), 64)
 
 
-CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64)
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True)

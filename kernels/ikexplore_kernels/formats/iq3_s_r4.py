@@ -100,4 +100,4 @@ def _points(w, at, step, high, j):
     return as_u8x64(look_word(IQ3_S, (as_u32x16(bytes_of_rows(w, at, step)) | (high >> j & 1) << 8) << 2))
 
 
-CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64)
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True)

@@ -57,4 +57,4 @@ def unpack(q, w, base, stride, b):
     return s, s, zero, zero, signed_codes(codes, eighth_signs(word), 64)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=64)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=64, apart=True)

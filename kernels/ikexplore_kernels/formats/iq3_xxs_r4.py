@@ -48,4 +48,4 @@ def unpack(q, w, base, stride, b):
     return s, s, zero, zero, signed_codes(points_of_4(IQ3_XXS, low, high, splat_u32x16(0)), signs_of(mixed), 64)
 
 
-CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64)
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True)
