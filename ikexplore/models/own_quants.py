@@ -44,7 +44,15 @@ def register_quant(
 
     Whether unpack and decode mean the same weights shows `ikx.crosscheck`, or a product with rows of the identity. The
     type lives as long as the process. It has no kernel on a GPU and no repacked form, and no other program reads it.
-    Raises QuantError for a name of ggml's, sizes that cannot be, or codecs that do not give the shapes above.
+    Raises QuantError for a ``name`` of ggml's, sizes that cannot be, or codecs that do not give the shapes above.
+
+    >>> import ikexplore as ikx
+    >>> from ikexplore_kernels.formats import q8_0
+    >>> same = ikx.quant("q8_0")
+    >>> mine = ikx.register_quant("mine", block_bytes=34, decode=same.decode, encode=same.encode, unpack=q8_0.unpack, bias=128)
+    >>> mine.bpw, "mine" in ikx.quants()
+    (8.5, True)
+    >>> ikx.forget_quant("mine")
     """
     _sizes(name, block, block_bytes, row_meta)
     _kernel(name, bias, sub, has_min, unpack)
@@ -80,7 +88,13 @@ def enter(format: formats.Format) -> Quant:
 
 
 def forget_quant(name: str) -> None:
-    """Take a registered type away again. Raises QuantError for a type of ggml or an unknown one."""
+    """Take the registered type ``name`` away again. Raises QuantError for a type of ggml or an unknown one.
+
+    >>> import ikexplore as ikx
+    >>> ikx.forget_quant(ikx.demo.flawed_quant().name)
+    >>> "iq4_kt_flawed" in ikx.quants()
+    False
+    """
     try:
         formats.forget(quant(name).name)
     except ValueError as error:
