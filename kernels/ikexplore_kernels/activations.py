@@ -19,6 +19,7 @@ from .simd import *
 
 _MAGIC = np.float32(12582912)  # 1.5 * 2**23: adding it leaves the rounded integer in the low bits
 _STEPS = np.float32(127), np.float32(125), np.float32(123)
+_TINY = np.float32(2e-36)  # 127 / this is finite; blocks of smaller values count as zeros
 _SQUARES = tuple(np.float32(1 / float(n) ** 2) for n in _STEPS)
 
 
@@ -54,7 +55,7 @@ def _quantize_row(x, k, q, sums, d, step):
         put_f32(d, b * step, vtop(vmax(vabs(load_f32x16(x, b * 128)), vabs(load_f32x16(x, b * 128 + 64)))))
     for b in range(k // 32):
         top = get_f32(d, b * step)
-        r = np.float32(1) / top if top > 0 else top
+        r = np.float32(0) if top <= _TINY else np.float32(1) / top + (top - top)  # not finite: NaN, which results shall show
         put_f32(d, b * step, r * _steps(load_f32x16(x, b * 128), load_f32x16(x, b * 128 + 64), r))
     for b in range(k // 32):
         low, high, inv = load_f32x16(x, b * 128), load_f32x16(x, b * 128 + 64), get_f32(d, b * step)

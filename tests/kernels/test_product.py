@@ -50,6 +50,24 @@ def test_product(name, n):
     check(f, matmul(f, raw, x), expected(f, x, dense))
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_shows(bad):
+    f = formats.get("q8_0")
+    x = np.random.default_rng(3).standard_normal((7, 512), np.float32)
+    x[2, 100] = x[5, 511] = bad
+    raw, _ = weights(f, 48, 512)
+    got = matmul(f, raw, x)
+    assert np.isnan(got[[2, 5]]).all() and np.isfinite(got[[0, 1, 3, 4, 6]]).all()
+    assert np.isnan(matmul(f, raw, x[5:6])).all()
+
+
+def test_values_next_to_nothing_are_zeros():
+    f = formats.get("q8_0")
+    x = np.random.default_rng(4).standard_normal((7, 512), np.float32)
+    x[:, :64], x[3] = 1e-39, 1e-44
+    check(f, matmul(f, weights(f, 48, 512)[0], x), expected(f, x, weights(f, 48, 512)[1]))
+
+
 @pytest.mark.parametrize("name", ["q8_0", "q4_k", "f16", "iq4_ks_r4"])
 @pytest.mark.parametrize("m", [16, 20, 36, 52])
 def test_odd_numbers_of_rows(name, m):

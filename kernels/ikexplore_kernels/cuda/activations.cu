@@ -11,7 +11,7 @@ KERNEL(quantize_q8, const float* x, i8* q, Q8* s, i64 k, i64 stride) {
     float v[4];
     for (int i = 0; i < 4; i++) v[i] = inside ? from[i] : 0.0f;
     float top = lanes_max(fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3]))), 8);
-    float r = top > 1.2e-38f ? 1.0f / top : 0.0f, inverse = 0, least = 0;
+    float r = top <= 2e-36f ? 0.0f : 1.0f / top + (top - top), inverse = 0, least = 0;
     for (int i = 0; i < 3; i++) {
         float steps = 127.0f - 2 * i, error = 0;
         for (int c = 0; c < 4; c++) {
