@@ -46,44 +46,74 @@ def like(arch: str, n_layer: int, n_embd: int) -> ikx.Model | None:
     return None
 
 
-def rows_of(meta: dict, arch: str, latent: tuple[str, ...]) -> list[tuple[str, tuple[int, ...], bool]]:
+Row = tuple[str, tuple[int, ...], bool]
+#: norms and biases beside the matrices of attention, by architecture: role -> the number whose length it has
+SMALL = {
+    "qwen2": {"attn_q.bias": "q", "attn_k.bias": "k", "attn_v.bias": "v"},
+    "qwen3": {"attn_q_norm": "head", "attn_k_norm": "head"},
+    "qwen3moe": {"attn_q_norm": "head", "attn_k_norm": "head"},
+    "gemma3": {"attn_q_norm": "head", "attn_k_norm": "head", "post_attention_norm": "embd", "post_ffw_norm": "embd"},
+    "glm4": {"post_attention_norm": "embd", "post_ffw_norm": "embd"},
+}
+TIED = ("gemma3",)  #: the embedding is the output too
+
+
+def rows_of(meta: dict, arch: str, latent: tuple[str, ...]) -> list[Row]:
     """(name, shape, plain) of every tensor of a model with these numbers."""
     hp = ikx.Model([], meta).hparams
-    n, heads, kv = hp.n_embd, hp.n_head, hp.n_head_kv
-    rows = [("token_embd.weight", (n, hp.n_vocab), False), ("output_norm.weight", (n,), True),
-            ("output.weight", (n, hp.n_vocab), False)]  # fmt: skip
+    rows: list[Row] = [("token_embd.weight", (hp.n_embd, hp.n_vocab), False), ("output_norm.weight", (hp.n_embd,), True)]
+    if arch not in TIED:
+        rows.append(("output.weight", (hp.n_embd, hp.n_vocab), False))
     for il in range(hp.n_layer):
-        layer = [("attn_norm", (n,), True), ("ffn_norm", (n,), True)]
-        if arch == "deepseek2":
-            lora, nope, width = hp.kv_lora_rank, hp.head_dim_k - hp.n_rot, heads * hp.head_dim_k
-            layer += [("attn_kv_a_norm", (lora,), True), ("attn_kv_a_mqa", (n, lora + hp.n_rot), False)]
-            if hp.q_lora_rank:
-                layer += [("attn_q_a_norm", (hp.q_lora_rank,), True), ("attn_q_a", (n, hp.q_lora_rank), False),
-                          ("attn_q_b", (hp.q_lora_rank, width), False)]  # fmt: skip
-            else:
-                layer.append(("attn_q", (n, width), False))
-            shapes = {"attn_kv_b": (lora, heads * (nope + hp.head_dim_v)), "attn_k_b": (nope, lora, heads),
-                      "attn_v_b": (lora, hp.head_dim_v, heads)}  # fmt: skip
-            layer += [(role, shapes[role], False) for role in latent]
-            layer.append(("attn_output", (heads * hp.head_dim_v, n), False))
-        else:
-            layer += [("attn_q", (n, heads * hp.head_dim_k), False), ("attn_k", (n, kv * hp.head_dim_k), False),
-                      ("attn_v", (n, kv * hp.head_dim_v), False),
-                      ("attn_output", (heads * hp.head_dim_v, n), False)]  # fmt: skip
-        if arch in ("qwen3", "qwen3moe"):
-            layer += [("attn_q_norm", (hp.head_dim_k,), True), ("attn_k_norm", (hp.head_dim_k,), True)]
-        if hp.n_expert and il >= hp.n_layer_dense_lead:
-            e, ff, shared = hp.n_expert, hp.n_ff_exp, hp.n_ff_shexp
-            layer += [("ffn_gate_inp", (n, e), True), ("ffn_gate_exps", (n, ff, e), False),
-                      ("ffn_up_exps", (n, ff, e), False), ("ffn_down_exps", (ff, n, e), False)]  # fmt: skip
-            if shared:
-                layer += [("ffn_gate_shexp", (n, shared), False), ("ffn_up_shexp", (n, shared), False),
-                          ("ffn_down_shexp", (shared, n), False)]  # fmt: skip
-        else:
-            layer += [("ffn_gate", (n, hp.n_ff), False), ("ffn_up", (n, hp.n_ff), False), ("ffn_down", (hp.n_ff, n), False)]
-        rows += [(f"blk.{il}.{role}.weight", shape, plain) for role, shape, plain in layer]
-        if arch == "deepseek2" and hp.n_expert and il >= hp.n_layer_dense_lead and hp.expert_gating_func == "sigmoid":
-            rows.append((f"blk.{il}.exp_probs_b.bias", (hp.n_expert,), True))
+        layer = [("attn_norm", (hp.n_embd,), True), ("ffn_norm", (hp.n_embd,), True)]
+        layer += _latent_rows(hp, latent) if arch == "deepseek2" else _attention_rows(hp, arch)
+        layer += _feed_rows(hp, arch, il)
+        rows += [(f"blk.{il}.{role}" + ("" if "." in role else ".weight"), shape, plain) for role, shape, plain in layer]
+    return rows
+
+
+def _latent_rows(hp, latent: tuple[str, ...]) -> list[Row]:
+    n, heads = hp.n_embd, hp.n_head
+    lora, nope, width = hp.kv_lora_rank, hp.head_dim_k - hp.n_rot, heads * hp.head_dim_k
+    rows = [("attn_kv_a_norm", (lora,), True), ("attn_kv_a_mqa", (n, lora + hp.n_rot), False)]
+    if hp.q_lora_rank:
+        rows += [("attn_q_a_norm", (hp.q_lora_rank,), True), ("attn_q_a", (n, hp.q_lora_rank), False),
+                 ("attn_q_b", (hp.q_lora_rank, width), False)]  # fmt: skip
+    else:
+        rows.append(("attn_q", (n, width), False))
+    shapes = {"attn_kv_b": (lora, heads * (nope + hp.head_dim_v)), "attn_k_b": (nope, lora, heads),
+              "attn_v_b": (lora, hp.head_dim_v, heads)}  # fmt: skip
+    rows += [(role, shapes[role], False) for role in latent]
+    return [*rows, ("attn_output", (heads * hp.head_dim_v, n), False)]
+
+
+def _attention_rows(hp, arch: str) -> list[Row]:
+    n = hp.n_embd
+    size = {"q": hp.n_head * hp.head_dim_k, "k": hp.n_head_kv * hp.head_dim_k, "v": hp.n_head_kv * hp.head_dim_v}
+    rows = [(f"attn_{which}", (n, size[which]), False) for which in "qkv"]
+    rows.append(("attn_output", (hp.n_head * hp.head_dim_v, n), False))
+    size |= {"head": hp.head_dim_k, "embd": n}
+    return rows + [(role, (size[which],), True) for role, which in SMALL.get(arch, {}).items()]
+
+
+def _feed_rows(hp, arch: str, il: int) -> list[Row]:
+    n, e, ff = hp.n_embd, hp.n_expert, hp.n_ff_exp
+    if arch == "llama4":
+        routed = (il + 1) % hp.n_moe_step == 0
+    else:
+        routed = e > 0 and il >= hp.n_layer_dense_lead
+    if not routed:
+        up = [("ffn_up", (n, 2 * hp.n_ff), False)] if arch == "glm4" else [
+            ("ffn_gate", (n, hp.n_ff), False), ("ffn_up", (n, hp.n_ff), False)]  # fmt: skip
+        return [*up, ("ffn_down", (hp.n_ff, n), False)]
+    rows = [("ffn_gate_inp", (n, e), True), ("ffn_gate_exps", (n, ff, e), False),
+            ("ffn_up_exps", (n, ff, e), False), ("ffn_down_exps", (ff, n, e), False)]  # fmt: skip
+    shared = ff if arch == "llama4" else hp.n_ff_shexp
+    if shared:
+        rows += [("ffn_gate_shexp", (n, shared), False), ("ffn_up_shexp", (n, shared), False),
+                 ("ffn_down_shexp", (shared, n), False)]  # fmt: skip
+    if arch == "deepseek2" and hp.expert_gating_func == "sigmoid":
+        rows.append(("exp_probs_b.bias", (e,), True))
     return rows
 
 

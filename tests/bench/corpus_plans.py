@@ -18,12 +18,17 @@ import ikexplore as ikx
 from ikexplore.errors import IkexploreError
 
 STARTUPS = Path(__file__).resolve().parent.parent / "data" / "schedule" / "startups.json.gz"
-PLANNED = ("deepseek2", "llama", "qwen3", "qwen3moe")
+PLANNED = ("deepseek2", "gemma3", "glm4", "llama", "llama4", "qwen2", "qwen3", "qwen3moe")
 #: MiB that such a card has free, where a log does not tell; only shares between cards depend on it
 FREE = {"3090": 23700, "4090": 23700, "5090": 32000, "A6000": 48000, "T4": 14700, "4080": 15600, "3080": 19700}
 #: layers and width of models that logs only name
 SIZES = {"deepseek.*(V3|R1)": (61, 7168), "deepseek-lite": (27, 2048), "30B-A3B": (48, 2048), "235B-A22B": (94, 4096),
          "llama-3.1-instruct": (32, 4096)}  # fmt: skip
+#: published numbers of models whose logs show none
+NUMBERS = {"GLM-Z1-Rumination-32B": {
+    "block_count": 61, "context_length": 32768, "embedding_length": 6144, "feed_forward_length": 23040, "vocab_size": 151552,
+    "attention.head_count": 48, "attention.head_count_kv": 8, "attention.key_length": 128, "attention.value_length": 128,
+    "rope.dimension_count": 64, "attention.layer_norm_rms_epsilon": 1e-5}}  # fmt: skip
 PULLS = {409: "2025-05-12"}  #: a run posted in a pull request is of its build; when it became part of the engine
 OLDEST = "2025-04-01"  #: the rules of the older profile were checked from April 2025 on
 
@@ -70,6 +75,9 @@ def header(record: dict, records: list[dict]) -> tuple[ikx.Model | None, list[st
             base = like(arch, *size)
     if base is not None:
         meta = {**base.metadata, **meta}
+    for part, given in NUMBERS.items():
+        if part.lower() in about["name"].lower():
+            meta = {**{f"{arch}.{key}": value for key, value in given.items()}, **meta}
     if f"{arch}.block_count" not in meta:
         return None, assumed
     meta = {"general.architecture": arch, **meta}

@@ -18,6 +18,8 @@ from ikexplore.models.model import Tensor
 
 TABLES = Path(__file__).resolve().parent.parent / "data" / "forecast" / "models.json"
 KINDS = r"(iq\d_[a-z0-9]+(?:_r\d)?|q\d_k_xl|q\d_k_[sml]|q\d_k|q\d_\d|bf16|f16)"
+#: architectures planned by their own graph from the numbers of the table
+OWN = ("gemma3", "glm4", "llama4", "qwen2")
 NO_RECIPE = {"q3_k_s": "q3_k", "q4_k_s": "q4_k", "q5_k_s": "q5_k", "iq3_m": "iq3_s", "iq2_m": "iq2_s"}
 
 
@@ -47,8 +49,8 @@ def model_of(record: dict, records: list[dict]) -> tuple[ikx.Model, str]:
 
 
 def _named(low: str, dims: dict, about: dict, arch: str | None) -> tuple[ikx.Model, str]:
-    as_arch = "deepseek2" if dims.get("mla") else "qwen3moe" if dims.get("E") else "llama"
-    if not dims.get("mla") and (dims.get("sh") or dims.get("every") or dims.get("dense")):
+    as_arch = arch if arch in OWN else "deepseek2" if dims.get("mla") else "qwen3moe" if dims.get("E") else "llama"
+    if as_arch not in OWN and not dims.get("mla") and (dims.get("sh") or dims.get("every") or dims.get("dense")):
         raise LookupError(f"no header of architecture {arch} with shared experts is made here")
     if arch == "qwen3" and not dims.get("E"):
         as_arch = "qwen3"
@@ -76,9 +78,14 @@ def _metadata(arch: str, d: dict) -> dict:
         meta |= {"attention.q_lora_rank": d["ql"]} if d["ql"] else {}
         meta |= {"leading_dense_block_count": d["dense"], "expert_gating_func": 2 if d["d"] == 7168 else 1}
     else:
-        meta |= {"attention.key_length": d["hd"], "attention.value_length": d["hd"], "rope.dimension_count": d["hd"]}
+        rotated = d["hd"] // 2 if arch == "glm4" else d["hd"]
+        meta |= {"attention.key_length": d["hd"], "attention.value_length": d["hd"], "rope.dimension_count": rotated}
     if d.get("E"):
         meta |= {"expert_count": d["E"], "expert_used_count": d["U"], "expert_feed_forward_length": d["ef"]}
+    if arch == "llama4":
+        meta |= {"interleave_moe_layer_step": d.get("every", 1)}
+    if arch == "gemma3":
+        meta |= {"attention.sliding_window": 1024}
     return {"general.architecture": arch, **{f"{arch}.{key}": value for key, value in meta.items()}}
 
 
@@ -126,7 +133,7 @@ def _dealt(meta: dict, counts: dict[str, int]) -> ikx.Model:
     big = max(by_size, key=lambda k: counts[k])
     n = meta[meta["general.architecture"] + ".block_count"]
     low = [k for k in by_size if counts[k] >= n / 3] or [big]
-    moe = meta["general.architecture"] != "llama" and meta["general.architecture"] != "qwen3"
+    moe = meta["general.architecture"] in ("deepseek2", "llama4", "qwen3moe")
     up, down = (low[0], low[min(1, len(low) - 1)]) if moe else (big, big)
     return _with_types(meta, (up, down, big if not moe else low[-1], "q6_k" if "q6_k" in counts else big))
 
