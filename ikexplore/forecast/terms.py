@@ -15,7 +15,7 @@ from ..machine import Machine
 from ..machine.parts import Speeds, cpu_speeds, gpu_speeds
 from ..schedule.plan import Plan
 from . import kernels
-from .work import Products, Work, evaluation, work
+from .work import Attention, Products, Work, evaluation, work
 
 NORM = 3.0  #: of terms that overlap: a roofline with a round corner
 COPY = 0.5  #: of the bytes that a core reads per second: what it copies, for pageable memory is staged by one core
@@ -23,6 +23,7 @@ UNPACK = 8  #: columns' worth of products that unpacking a weight is counted as
 CPU_NODE, GPU_NODE = 6e-6, 4e-6  #: seconds to start a node on all threads, on a GPU
 EXPERT = 12e-6  #: seconds per expert of a product on a GPU
 DISK = 6e9  #: bytes/s that a good NVMe disk reads
+F16_RATE = 5e11  #: operations per second in f16 per TOPS of int8: half of them
 SYSTEM_MIB = 4096  #: of RAM that is not for weights
 HOST_CHANGE, PEER_CHANGE = 25e-6, 80e-6  #: seconds to go on on another device
 
@@ -105,6 +106,7 @@ class Rates:
         self.cpu = _used_sockets(cpu_speeds(machine.cpu, host_mib(plan) / 1024), s.numa, s.prefix)
         asked = s.n_threads_batch if prompt and s.n_threads_batch else s.n_threads
         self.threads, want = used_threads(asked, self.cpu, machine)
+        self.asked = want
         self.rate = self.threads * self.cpu.ops_per_core
         self.mmap = plan.placement.use_mmap
         self.missing = missing_share(plan)
@@ -252,23 +254,53 @@ def _attention(r: Rates, w: Work, add: Add) -> None:
         group = Group(r.names[b], "attention")
         if kind == "expanded":
             kind = f"expanded{2 if r.mla == 2 else 3}"
-        if b == cpu and r.prompt:
+        if r.prompt and b == cpu:
             add(group, a.flops[i] / r.rate, (f"cpu.attn.{kind}", 1.0), *r.compute, half=True)
+        elif r.prompt:
+            old = (("gpu.attn.old", 1.0),) if r.old_attention else ()
+            rate = r.gpus[b].int8_tops * F16_RATE
+            add(group, a.flops[i] / rate, (f"gpu.attn.{kind}", 1.0), ("rig.gpu.rate", 1.0), *old, half=True)
         elif b == cpu:
-            q8 = () if r.cache_f16 else (("cpu.attn1.q8", 1.0),)
-            add(group, a.flops[i] / r.rate, (f"cpu.attn1.{kind}", 1.0), *r.compute, *q8, half=True)
-            add(group, a.nbytes[i] / r.cpu.bandwidth, *r.read, half=True)
+            _cpu_query(r, a, i, kind, group, add)
         else:
-            gpu = r.gpus[b]
-            old = (("gpu.attn.old" if r.prompt else "gpu.attn1.old", 1.0),) if r.old_attention else ()
-            rate, speed = gpu.int8_tops * 5e11, gpu.bandwidth_gbs * 1e9  # f16 at half the rate of int8
-            if r.prompt:
-                add(group, a.flops[i] / rate, (f"gpu.attn.{kind}", 1.0), ("rig.gpu.rate", 1.0), *old, half=True)
-                continue
-            add(group, a.nbytes[i] / speed, (f"gpu.attn1.{kind}", 1.0), ("rig.gpu.read", 1.0), *old, half=True)
-            if kind == "latent":
-                group = Group(group.device, "attention", "multiply")
-                add(group, a.flops[i] / rate, ("gpu.attn1.compute", 1.0), ("rig.gpu.rate", 1.0), half=True)
+            _gpu_query(r, a, i, kind, group, add)
+
+
+def _cpu_query(r: Rates, a: Attention, i: int, kind: str, group: Group, add: Add) -> None:
+    """One token's attention on the CPU. Without heads that share a KV head, a head is one thread's work
+    (iqk_flash_attn_noalibi), and the threads that the number of heads does not divide among are idle."""
+    q8 = () if r.cache_f16 else (("cpu.attn1.q8", 1.0),)
+    busy = r.threads
+    if a.shared[i] == 1 and kind != "plain":
+        busy = min(busy, math.gcd(int(a.heads[i]), r.asked))
+    idle = r.threads / busy
+    add(group, a.flops[i] / r.rate * idle, (f"cpu.attn1.{kind}", 1.0), *r.compute, *q8, half=True)
+    add(group, a.nbytes[i] / r.cpu.bandwidth, *r.read, half=True)
+    if kind != "plain":
+        add(group, a.nbytes[i] / busy / r.cpu.core_bandwidth, ("cpu.attn1.core", 1.0), *q8, *r.many, half=True)
+
+
+def _gpu_query(r: Rates, a: Attention, i: int, kind: str, group: Group, add: Add) -> None:
+    """One token's attention on a GPU.
+
+    Kernels of matrix products read the cache once for all heads that share it, and need it as f16: another type is read,
+    written as f16 and read again. Vector kernels (older builds, odd numbers of such heads) read it for every head.
+    """
+    b, shared = int(a.backend[i]), int(a.shared[i])
+    gpu = r.gpus[b]
+    rate, speed = gpu.int8_tops * F16_RATE, gpu.bandwidth_gbs * 1e9
+    rig = ("rig.gpu.read", 1.0)
+    if kind == "plain":
+        old = (("gpu.attn1.old", 1.0),) if r.old_attention else ()
+        add(group, a.nbytes[i] / speed, ("gpu.attn1.plain", 1.0), rig, *old, half=True)
+    elif kind != "latent" and (r.old_attention or shared % 2):
+        q8 = () if r.cache_f16 else (("gpu.attn1.vector.q8", 1.0),)
+        add(group, a.numbers[i] * 2 * shared / speed, ("gpu.attn1.vector", 1.0), rig, *q8, half=True)
+    else:
+        size = a.nbytes[i] if r.cache_f16 else a.nbytes[i] + 4 * a.numbers[i]
+        add(group, size / speed, (f"gpu.attn1.{kind}", 1.0), rig, half=True)
+        group = Group(group.device, "attention", "multiply")
+        add(group, a.flops[i] / rate, (f"gpu.attn1.compute.{kind}", 1.0), ("rig.gpu.rate", 1.0), half=True)
 
 
 def fetch_seconds(r: Rates, gpu: int, size: float, pinned: bool, add: Add) -> None:

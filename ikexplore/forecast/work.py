@@ -49,12 +49,18 @@ class Products:
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention, one row per (backend, kind): ``flops``, and ``nbytes`` of cache that is read."""
+    """Attention, one row per (backend, kind, query heads that share a KV head, query heads).
+
+    ``flops``; ``nbytes`` of cache that is read, once for all heads that share it, and its ``numbers`` (elements).
+    """
 
     backend: np.ndarray
     kind: list[str]
+    shared: np.ndarray
+    heads: np.ndarray
     flops: np.ndarray
     nbytes: np.ndarray
+    numbers: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -163,20 +169,29 @@ def _attention(g: Graph, flash: np.ndarray, at: np.ndarray, inner: np.ndarray, i
     flops = 2.0 * ne[q, 1] * ne[q, 2] * ne[k, 1] * (ne[k, 0] + ne[v, 0])
     k_bytes = _row_bytes(g.type_id[k], g.ne[k, 0]) * ne[k, 1] * ne[k, 2]
     v_bytes = _row_bytes(g.type_id[v], g.ne[v, 0]) * ne[v, 1] * ne[v, 2]
-    shared = (g.view_src[k] >= 0) & (g.view_src[k] == g.view_src[v])  # V is a part of the latent K
-    nbytes = k_bytes + np.where(shared, 0.0, v_bytes)
+    part = (g.view_src[k] >= 0) & (g.view_src[k] == g.view_src[v])  # V is a part of the latent K
+    nbytes = k_bytes + np.where(part, 0.0, v_bytes)
+    numbers = ne[k, 1] * ne[k, 2] * (ne[k, 0] + np.where(part, 0.0, ne[v, 0]))
     kind = np.where(ne[k, 0] == ne[v, 0], 0, np.where(ne[k, 0] >= 320, 1, 2))
-    a = g.srcs[inner, 0]
+    heads = g.ne[q, 2]
+    a, c = (g.srcs[inner, i] for i in range(2))
+    inner_numbers = ne[a, :3].prod(axis=1)
     inner_flops = 2.0 * ne[a, 0] * ne[inner].prod(axis=1)
     inner_bytes = _row_bytes(g.type_id[a], g.ne[a, 0]) * ne[a, 1] * ne[a, 2]
-    every = np.concatenate([at * 8 + kind, inner_at * 8 + 3])
-    kinds, inverse = np.unique(every, return_inverse=True)
-    n = len(kinds)
+    key = np.concatenate([
+        np.stack([at, kind, heads // g.ne[k, 2], heads], axis=1),
+        np.stack([inner_at, np.full(len(a), 3), g.ne[c, 2] // g.ne[a, 2], g.ne[c, 2]], axis=1),
+    ])  # fmt: skip
+    rows, inverse = np.unique(key, axis=0, return_inverse=True)
+    inverse, n = inverse.reshape(-1), len(rows)
     return Attention(
-        kinds // 8,
-        [("gqa", "latent", "expanded", "plain")[i] for i in kinds % 8],
+        rows[:, 0],
+        [("gqa", "latent", "expanded", "plain")[i] for i in rows[:, 1]],
+        np.maximum(rows[:, 2], 1),
+        np.maximum(rows[:, 3], 1),
         np.bincount(inverse, np.concatenate([flops, inner_flops]), n),
         np.bincount(inverse, np.concatenate([nbytes, inner_bytes]), n),
+        np.bincount(inverse, np.concatenate([numbers, inner_numbers]), n),
     )
 
 
