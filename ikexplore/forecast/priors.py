@@ -2,7 +2,7 @@
 
 #: factors of kernels and systems, the same on every rig
 PRIORS: dict[str, tuple[float, float]] = {
-    "cpu.attn1.core": (2.0, 0.4), "cpu.attn1.gqa": (2.3, 0.4), "cpu.attn1.q8": (0.5, 0.3), "cpu.core": (0.2, 0.3), "cpu.gemm.iq": (2.0, 0.6), "cpu.gemm.iqk": (1.8, 0.5),
+    "cpu.attn1.cycles": (0.4, 0.3), "cpu.attn1.gqa": (2.3, 0.4), "cpu.attn1.q8": (0.5, 0.3), "cpu.core": (0.2, 0.3), "cpu.gemm.iq": (2.0, 0.6), "cpu.gemm.iqk": (1.8, 0.5),
     "cpu.gemm.k": (1.5, 0.5), "cpu.gemm.legacy": (1.0, 0.5), "cpu.gemm.onthefly": (0.65, 0.3),
     "cpu.gemm.packed": (1.0, 0.5), "cpu.gemm.trellis": (1.2, 0.5), "cpu.gemm.trellis-float": (1.5, 0.5),
     "cpu.gemm.trellis-int": (0.65, 0.3), "cpu.gemv.iq": (1.9, 0.6), "cpu.gemv.iq-packed": (1.9, 0.6),

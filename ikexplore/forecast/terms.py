@@ -167,7 +167,7 @@ def _used_sockets(cpu: Speeds, numa: str, prefix: Iterable[str]) -> Speeds:
     ))  # fmt: skip
     if not one or cpu.sockets < 2:
         return cpu
-    return Speeds(cpu.cores // cpu.sockets, 1, cpu.ops_per_core, cpu.bandwidth / cpu.sockets, cpu.core_bandwidth)
+    return Speeds(cpu.cores // cpu.sockets, 1, cpu.ops_per_core, cpu.bandwidth / cpu.sockets, cpu.core_bandwidth, cpu.hz)
 
 
 def count(r: Rates, w: Work) -> _Counted:
@@ -277,7 +277,7 @@ def _cpu_query(r: Rates, a: Attention, i: int, kind: str, group: Group, add: Add
     add(group, a.flops[i] / r.rate * idle, (f"cpu.attn1.{kind}", 1.0), *r.compute, *q8, half=True)
     add(group, a.nbytes[i] / r.cpu.bandwidth, *r.read, half=True)
     if kind != "plain":
-        add(group, a.nbytes[i] / busy / r.cpu.core_bandwidth, ("cpu.attn1.core", 1.0), *q8, *r.many, half=True)
+        add(group, a.numbers[i] / busy / r.cpu.hz, ("cpu.attn1.cycles", 1.0), *r.compute, half=True)
 
 
 def _gpu_query(r: Rates, a: Attention, i: int, kind: str, group: Group, add: Add) -> None:

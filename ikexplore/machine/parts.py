@@ -66,13 +66,14 @@ def find_gpu(label: str) -> Gpu | None:
 
 
 class Speeds(NamedTuple):
-    """Datasheet speeds of a whole CPU (all sockets): operations and bytes per second."""
+    """Datasheet speeds of a whole CPU (all sockets): operations, bytes and cycles per second."""
 
     cores: int
     sockets: int
     ops_per_core: float
     bandwidth: float
     core_bandwidth: float
+    hz: float
 
 
 def cpu_speeds(cpu: Device, held_gib: float = 0.0) -> Speeds:
@@ -84,9 +85,10 @@ def cpu_speeds(cpu: Device, held_gib: float = 0.0) -> Speeds:
     part = find_cpu(cpu.label) or (UNKNOWN_SERVER if server else UNKNOWN_CPU)
     sockets = cpu.sockets or 1
     cores = cpu.cores or part.cores * sockets
-    ops = (cpu.ghz or part.ghz) * 1e9 * (cpu.int8_per_cycle or part.int8_per_cycle)
+    hz = (cpu.ghz or part.ghz) * 1e9
+    ops = hz * (cpu.int8_per_cycle or part.int8_per_cycle)
     bandwidth = cpu.bandwidth_gbs if cpu.bandwidth_gbs is not None else part.bandwidth_gbs * sockets
-    return Speeds(cores, sockets, ops, bandwidth * 1e9, (cpu.core_gbs or part.core_gbs) * 1e9)
+    return Speeds(cores, sockets, ops, bandwidth * 1e9, (cpu.core_gbs or part.core_gbs) * 1e9, hz)
 
 
 def gpu_speeds(gpu: Device) -> Gpu:
