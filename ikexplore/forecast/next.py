@@ -76,5 +76,6 @@ def _tells(points: list[Point], prior: PriorOf, name: str) -> tuple[str, ...]:
     order = [i for i in np.argsort(-weight) if plain(names[i]).startswith("rig.")]
     words = {"rig.cpu.read": "the CPU's memory", "rig.cpu.rate": "the CPU's products", "rig.gpu.read": "the GPUs' memory",
              "rig.gpu.rate": "the GPUs' products", "rig.gpu.node": "starting ops on GPUs", "rig.link": "PCIe",
-             "rig.split": "changes of device", "rig.peer": "changes between GPUs"}  # fmt: skip
+             "rig.stage": "copies of mapped weights", "rig.split": "changes of device",
+             "rig.peer": "changes between GPUs"}  # fmt: skip
     return tuple(words[plain(names[i])] for i in order[:2] if weight[i] > 0.05 * weight.sum())

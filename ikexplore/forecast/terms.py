@@ -308,7 +308,7 @@ def fetch_seconds(r: Rates, gpu: int, size: float, pinned: bool, add: Add) -> No
     group = Group("PCIe", "weights", "pinned" if pinned else "pageable")
     add(group, size / r.gpus[gpu].pcie_gbs / 1e9, ("link.pinned", 1.0), ("rig.link", 1.0))
     if not pinned:
-        add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.link", 1.0))
+        add(group, size / COPY / r.cpu.core_bandwidth, ("link.paged", 1.0), ("rig.stage", 1.0))
 
 
 def _transfers(r: Rates, w: Work, add: Add) -> None:

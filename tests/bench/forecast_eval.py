@@ -1,5 +1,6 @@
 """Errors of the forecast where neither the rig nor its threads were seen, with no, one and two runs of the system."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,7 @@ from ikexplore.forecast.fit import Estimate, Point, PriorOf, estimate, rates
 from ikexplore.forecast.priors import PRIORS, SPREADS
 from ikexplore.forecast.rates import band_sd
 
-FLOOR = 0.07  #: a factor is not known better than this
+APART = 0.1  #: what a factor differs by from one rig to the next, however many runs tell of it
 CLASSES = ("all", "cpu-only", "hybrid", "full-gpu", "cpu+gpu-offload-op")
 
 #: runs that the model of costs does not describe: kept out of the fit, listed with the reason
@@ -26,7 +27,7 @@ ODD = {
 def shared_factors(found: Estimate) -> dict[str, tuple[float, float]]:
     """The factors that hold for all rigs."""
     sd = found.sd
-    return {n: (v, max(FLOOR, sd[n])) for n, v in found.value.items() if "|" not in n}
+    return {n: (v, math.hypot(sd[n], APART)) for n, v in found.value.items() if "|" not in n}
 
 
 def train(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
