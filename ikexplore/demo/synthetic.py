@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import GGUFError, ModelError
 from ..gguf import Metadata, row_bytes, tensor_bytes, type_info
-from ..models.model import Model, Tensor
+from ..models.model import ALIGNMENT, Model, Tensor
 from ..models.model import open as open_model
 
 ROWS = 64  # encoded per type and width, and then dealt out; a multiple of every interleave
@@ -32,11 +32,20 @@ def synthetic(
     hp = source.hparams
     if not isinstance(layers, int) or not 1 <= layers <= hp.n_layer:
         raise ModelError(f"layers is {layers!r}; {source.name!r} has {hp.n_layer}, so it must be 1 to {hp.n_layer}")
-    tensors = [_retyped(t, type) for t in source.tensors.values() if t.layer is None or t.layer < layers]
+    tensors = _laid_out([_retyped(t, type) for t in source.tensors.values() if t.layer is None or t.layer < layers])
     blocks = cache(partial(_block, seed))
     memory = {t.name: cache(partial(_fill, t, seed, blocks)) for t in tensors}
     size = sum(t.nbytes for t in tensors)
     return Model(tensors, _metadata(source, layers), file_bytes=size, memory=memory)
+
+
+def _laid_out(tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors one after the other, as a file would hold them: plans count the range that is mapped."""
+    found, offset = [], 0
+    for t in tensors:
+        found.append(Tensor(t.name, t.shape, t.type, t.nbytes, None, offset))
+        offset += -(-t.nbytes // ALIGNMENT) * ALIGNMENT
+    return found
 
 
 def _metadata(source: Model, layers: int) -> Metadata:

@@ -235,7 +235,7 @@ class Search:
     def _start(self, base: Settings) -> Plan | None:
         """All pieces in RAM and as many layers on GPUs as fit; None where that does not fit."""
         if not self.asked.machine.gpus:
-            made = self._plain(base)
+            made = self.planned_with(base)
             if not made.fits:
                 self.tight.append(made)
             return made if made.fits else None
@@ -264,22 +264,23 @@ class Search:
 
     def _by_layers(self, base: Settings) -> None:
         """Whole layers on GPUs, without -ot."""
-        made = self._plain(base)
+        made = self.planned_with(base)
         if not self._gpus_fit(made):
-            fewer = self._fewer_layers(base, self._plain)
+            fewer = self._fewer_layers(base, self.planned_with)
             if fewer is None:
                 return
             made = fewer
         if made.fits:
             self._keep(made.settings, made, {})
 
-    def _plain(self, base: Settings) -> Plan:
+    def planned_with(self, settings: Settings) -> Plan:
+        """The exact plan of settings."""
         self.planned += 1
-        return plan(self.asked.model, base, self.asked.machine)
+        return plan(self.asked.model, settings, self.asked.machine)
 
     def _in_ram(self, base: Settings) -> Plan:
         rest = roles_pattern([role for part in self.parts.roles for role in part])
-        return self._plain(base.replace(overrides=((rest, CPU),) if self.parts.layers else ()))
+        return self.planned_with(base.replace(overrides=((rest, CPU),) if self.parts.layers else ()))
 
     @staticmethod
     def _gpus_fit(made: Plan) -> bool:

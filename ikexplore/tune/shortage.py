@@ -7,6 +7,8 @@ from typing import Any
 from ..errors import IkexploreError
 from ..schedule.plan import Plan
 from ..settings import Settings
+from .found import Rates
+from .mapped import mapped
 from .request import Request
 from .search import Search
 from .spread import lack, least
@@ -19,17 +21,23 @@ SMALLER = ("q8_0", "q6_k", "iq5_ks", "iq4_xs", "iq4_ks", "iq3_k", "iq3_s", "iq2_
 
 @dataclass(frozen=True)
 class Way:
-    """A change after which it fits: what it is in words, and the settings (None where the machine or the file changes)."""
+    """A change after which it fits: what it is in words, and the settings (None where the machine or the file changes).
+
+    ``from_disk_mib``: weights that RAM lacks and that are read from disk while it runs, which is slow; 0 where all is in
+    memory. ``rates`` are the forecast of such a run.
+    """
 
     text: str
     settings: Settings | None = None
+    from_disk_mib: float = 0.0
+    rates: Rates | None = None
 
 
 class NoFit(IkexploreError):
     """Nothing fits, or nothing is as fast as was asked for. The message says it in a line.
 
     ``short``: device -> MiB that it lacks with the settings that need least; ``ways`` out, cheapest first, each planned
-    exactly; ``plan``: the plan that comes nearest, or None.
+    exactly (a last one may leave weights on disk: ``from_disk_mib``); ``plan``: the plan that comes nearest, or None.
     """
 
     def __init__(self, text: str, short: dict[str, float], ways: tuple[Way, ...], made: Plan | None = None):
@@ -46,7 +54,7 @@ def shortage(search: Search) -> NoFit:
     if made is None:
         return NoFit("no setting within the limits is one that this model and machine take; loosen the limits", {}, ())
     short = {d.name: d.over_mib for d in made.devices if d.over_mib}
-    ways = ways_out(asked, made)
+    ways = (*ways_out(asked, made), *_from_disk(asked, short))
     total = sum(short.values())
     words = ", ".join(f"{name} lacks {mib:,.0f} MiB" for name, mib in short.items()) or f"{total:,.0f} MiB are lacking"
     out = "; or ".join(w.text for w in ways) if ways else "no single change is enough: use a smaller model or more memory"
@@ -68,6 +76,17 @@ def ways_out(asked: Request, made: Plan) -> tuple[Way, ...]:
     base = made.settings.replace(overrides=None)
     found = [_batch(asked, base), _cache(asked, base), _layers(asked, base), _context(asked, base), _file(asked, base)]
     return tuple(way for way in found if way is not None)
+
+
+def _from_disk(asked: Request, short: dict[str, float]) -> tuple[Way, ...]:
+    """The mapped run that people make of a model larger than RAM."""
+    run = mapped(asked, short)
+    if run is None:
+        return ()
+    found, lacking = run
+    text = (f"as it is, but slow: mapped, with {lacking / 1024:,.1f} GiB of weights that RAM lacks read from disk again "
+            f"and again (forecast PP {found.pp:.3g}, TG {found.tg:.3g} t/s)")  # fmt: skip
+    return (Way(text, found.settings, lacking, found.rates),)
 
 
 def _try(asked: Request, settings: Settings) -> Settings | None:

@@ -20,7 +20,7 @@ import forecast_corpus
 
 import ikexplore as ikx
 from ikexplore.errors import IkexploreError
-from ikexplore.tune import tune
+from ikexplore.tune import Candidate, Front, NoFit, tune
 from ikexplore.tune.found import Rates, rates
 
 SWEEPS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "sweeps.json"
@@ -45,14 +45,21 @@ def judged(run: forecast_corpus.Run, seconds: float) -> dict:
     posted: Rates = rates(ikx.plan(run.plan.model, settings, machine), ctx)
     pp, tg = posted.pp[0], posted.tg[0]
     begin = time.process_time()
-    found = tune(run.plan.model, machine, ctx=ctx, profile="2025-06", time_limit=seconds, spare_mib=0, progress=False)
+    disk = False
+    try:
+        found = tune(run.plan.model, machine, ctx=ctx, profile="2025-06", time_limit=seconds, spare_mib=0, progress=False)
+    except NoFit as no:  # the way out that leaves weights on disk, as the posted command did
+        way = next((w for w in no.ways if w.rates), None)
+        if way is None:
+            raise
+        found, disk = Front([Candidate(way.settings, run.plan.model, machine, way.rates, "")]), True
     cpu = time.process_time() - begin
     least = min((4 / c.pp + 1 / c.tg) / (4 / pp + 1 / tg) for c in found)
     both = max(found, key=lambda c: min(c.pp / pp, c.tg / tg))
     return {
         "id": run.id, "model": run.plan.model.name, "gpus": ", ".join(g.label[:14] for g in machine.gpus), "pp": pp, "tg": tg,
         "best_pp": both.pp, "best_tg": both.tg, "both": min(both.pp / pp, both.tg / tg), "request": 1 / least, "cpu": cpu,
-        "fits": all(c.plan.fits for c in found), "posted_fits": run.plan.fits, "command": both.command(),
+        "fits": disk or all(c.plan.fits for c in found), "disk": disk, "posted_fits": run.plan.fits, "command": both.command(),
         "posted": settings.command(),
     }  # fmt: skip
 
@@ -60,8 +67,9 @@ def judged(run: forecast_corpus.Run, seconds: float) -> dict:
 def table(rows: list[dict]) -> str:
     lines = ["| record | GPUs | posted PP / TG | tuned PP / TG | both | request | CPU s |", "|---|---|---|---|---|---|---|"]
     for r in rows:
+        name = r["id"] + ("" if r["posted_fits"] else " *") + (" (disk)" if r["disk"] else "")
         lines.append(
-            f"| {r['id']}{'' if r['posted_fits'] else ' *'} | {r['gpus']} | {r['pp']:.4g} / {r['tg']:.4g} | "
+            f"| {name} | {r['gpus']} | {r['pp']:.4g} / {r['tg']:.4g} | "
             f"{r['best_pp']:.4g} / {r['best_tg']:.4g} | {r['both']:.2f} | {r['request']:.2f} | {r['cpu']:.0f} |"
         )
     return "\n".join(lines)
@@ -103,6 +111,7 @@ def main() -> int:
         f"{len(rows)} hybrid records; as good in both rates: {sum(r['both'] >= SAME for r in rows)} "
         f"({sum(r['both'] >= SAME for r in rows) / n:.0%}); request as fast: {sum(r['request'] >= SAME for r in rows)} "
         f"({sum(r['request'] >= SAME for r in rows) / n:.0%}); every candidate fits: {all(r['fits'] for r in rows)}; "
+        f"larger than RAM, by the way out: {sum(r['disk'] for r in rows)}; "
         f"posted commands that fit what the rig is assumed to have: {sum(r['posted_fits'] for r in rows)}",
         *(f"failed: {name}: {why}" for name, why in failed),
         *(f"not forecast: {count} x {why}" for why, count in reasons.items()),

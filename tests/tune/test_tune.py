@@ -52,7 +52,10 @@ def test_every_candidate_fits_and_reads_back(data):
         front = tuned(m, rig(*gpus, ram=ram), ctx=ctx, profile=profile, time_limit=0.8)
     except NoFit as no:
         assert no.short and all(mib > 0 for mib in no.short.values())
-        assert all(ikx.plan(m, way.settings, rig(*gpus, ram=ram)).fits for way in no.ways if way.settings)
+        for way in no.ways:
+            if way.settings and not way.from_disk_mib:
+                assert ikx.plan(m, way.settings, rig(*gpus, ram=ram)).fits
+            assert not way.from_disk_mib or (way is no.ways[-1] and way.settings.use_mmap and not way.settings.rtr)
         return
     assert front
     for c in front:
@@ -128,7 +131,7 @@ def test_what_is_short_and_the_ways_out():
     assert no.value.short == {"CPU": nearest.devices[-1].over_mib} and f"{no.value.short['CPU']:,.0f} MiB" in str(no.value)
     assert any(way.text.startswith("-c ") for way in no.value.ways)
     for way in no.value.ways:
-        assert way.settings is None or ikx.plan(m, way.settings, small).fits
+        assert way.settings is None or way.from_disk_mib or ikx.plan(m, way.settings, small).fits
     shorter = next(w.settings for w in no.value.ways if w.text.startswith("-c "))
     assert not ikx.plan(m, shorter.replace(n_ctx=shorter.n_ctx + 256), small).fits  # the largest
 
