@@ -180,8 +180,8 @@ def test_rigs_are_marked_simulated(make):
     assert [rig for rig, _ in e.header["rigs"] if not rig.startswith("rig:")] == ["given", "cpu", "sim1", "sim2"]
     message(e, "set", seq=1, values={"rig": "sim1", "gpu_mib": "8000"})
     assert [(g.name, g.free_mib, g.simulated) for g in e.machine.gpus] == [("CUDA0", 8000, True)]
-    devices = until(lambda: len(e.memory["devices"]) == 2 and e.memory["devices"])
-    assert devices[0]["sim"] and devices[0]["cap"] == 8000 and devices[1]["host"] and not devices[1]["sim"]
+    devices = until(lambda: e.memory["devices"][0]["cap"] == 8000 and e.memory["devices"])
+    assert len(devices) == 2 and devices[0]["sim"] and devices[1]["host"] and not devices[1]["sim"]
 
 
 def test_a_run_never_uses_a_gpu_that_is_only_drawn(make):
