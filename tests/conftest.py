@@ -15,6 +15,14 @@ def shared_folder() -> Path | None:
     return folder if (folder / "golden").is_dir() else None
 
 
+#: files that take minutes: begun first, so that no worker is left with one of them when the other has nothing more to do
+LONG = ("test_notebooks.py", "test_product.py", "test_formats_random.py", "test_browser.py", "test_formats_unpack.py", "test_page.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Path of the whole reference set; tests that ask for it are skipped where it is not."""
