@@ -15,8 +15,10 @@ def shared_folder() -> Path | None:
     return folder if (folder / "golden").is_dir() else None
 
 
-#: files that take minutes: begun first, so that no worker is left with one of them when the other has nothing more to do
-LONG = ("test_notebooks.py", "test_product.py", "test_formats_random.py", "test_browser.py", "test_formats_unpack.py", "test_page.py")
+#: Files that take minutes are begun first, so that no worker is left with one when the other has nothing more to do. Those that
+#: compile most lead: what runs later finds it compiled.
+LONG = ("test_product.py", "test_formats_random.py", "test_features.py", "test_formats_unpack.py", "test_notebooks.py",
+        "test_browser.py", "test_page.py")
 
 
 def pytest_collection_modifyitems(items):

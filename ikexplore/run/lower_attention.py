@@ -136,7 +136,7 @@ def flash_attn_ext(g: Lowering, row: int) -> None:
         g.emit(attention_one.merge_parts, [block, parts, size_v, heads, g.at(row), size_v * 4, sinks_at])
         g.give(block)
         return
-    many = max(1, min(tokens, 48 // group))  # tokens of a chunk
+    many = max(1, min(tokens, 96 // group))  # tokens of a chunk
     if g.threads > 1:  # enough chunks for all
         many = max(1, min(many, -(-tokens * kv_heads // (4 * g.threads))))
     scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, many * group))

@@ -1,8 +1,9 @@
 """Flash attention: softmax(q k^T * scale) v without the matrix in between, causal, grouped heads.
 
-One chunk is a KV head and a block of tokens: its columns (tokens x query heads of the group) go in tiles over blocks of
-64 cache rows, with a running maximum and sum per column. Keys are widened and transposed once per block and then serve all
-columns. What a token may see follows from its position, so that no mask is read.
+One chunk is a KV head and a block of tokens. Its columns (tokens x query heads of the group) are the lanes of vectors, WIDE
+vectors to a strip; keys and values are numbers that are broadcast. So a cache row is used as it is widened, nothing is
+transposed per row, and a running maximum or sum is a vector of columns. What a token may see follows from its position, so
+that no mask is read.
 """
 
 import math
@@ -10,132 +11,171 @@ import math
 import numpy as np
 
 from ._cache import inner
-from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
+from .abi import arg, argf, fill_f32, get_f32, get_i32, get_i64, put_f32, put_i32
 from .cache_rows import row16
-from .mathv import vexp
+from .mathv import vexp2
 from .simd import *
 
-BLOCK = 64
+BLOCK = 64  # cache rows at a time
+#: vectors per strip: floats of a strip's maximum, sum and position
+STATE = 48
+_LOG2E = np.float32(math.log2(math.e))
+_INFINITE, _SIGN = 0x7F800000, -0x80000000
+_LOWEST = np.float32(-1e30)  # instead of -inf: the difference of two is a number
 
 
 @inner
 def _keys(q, k, stride, size, count, out):
-    """count rows at k to float32 [4, size, 16] at out: 16 rows side by side; beyond count the last row again."""
-    for g in range(4):
+    """count rows at k to float32 [rows, size] at out; the last again up to a multiple of KEYS rows."""
+    for r in range((count + KEYS - 1) // KEYS * KEYS):
+        row = k + min(r, count - 1) * stride
         for i in range(0, size, 16):
-            to = out + (g * size + i) * 64
-            for r in range(16):
-                store_f32x16(to, r * 64, row16(q, k + min(g * 16 + r, count - 1) * stride, i))
-            store_tuple(transpose16(load_tuple16(to)), to)
+            store_f32x16(out, (r * size + i) * 4, row16(q, row, i))
 
 
 @inner
 def _values(q, v, stride, size, count, out):
-    """count rows at v to float32 [count, size] at out."""
+    """count rows at v to float32 [size / 16, BLOCK, 16] at out."""
     for r in range(count):
         for i in range(0, size, 16):
-            store_f32x16(out, (r * size + i) * 4, row16(q, v + r * stride, i))
+            store_f32x16(out, (i * BLOCK + r * 16) * 4, row16(q, v + r * stride, i))
 
 
 @inner
-def _column(s, first, seen, scale, state):
-    """Softmax of one column in place: its 64 scores are 16 each 64 TILE bytes from s on; those from ``first`` to ``seen``
-    count.
+def _ask_ahead(record, kv, end, head):
+    """Ask for this head's rows of the next block: they lie apart, so that the hardware does not foresee them."""
+    for i in (3, 6):
+        stride, size = arg(record, i + 1), arg(record, i + 2)
+        for p in range(kv + BLOCK, min(kv + 2 * BLOCK, end)):
+            for at in range(0, size, 64):
+                prefetch_far(arg(record, i), p * stride + head * size + at)
 
-    Maximum and sum at ``state`` are carried on. Returns the factor for what was summed before.
+
+@inner
+def _scores(like, w, keys, size, count, x, s):
+    """Keys times a strip of queries float32 [size, w, 16]: [rows, w, 16] at s."""
+    for r in range(0, count, KEYS):
+        acc, at = like, keys + r * size * 4
+        for i in range(size):
+            acc = outer_fma(acc, at + i * 4, size * 4, x + i * w * 64)
+        store_tuple(acc, s + r * w * 64)
+
+
+@inner
+def _hide(s, step, count, kv, window, state):
+    """-inf where a column may not see a position."""
+    positions = as_i32x16(load_f32x16(state, 128))
+    for r in range(count):
+        ahead = positions - (kv + r)
+        hidden = ahead
+        if window != 0:
+            hidden = hidden | (splat_i32x16(np.int32(window - 1)) - ahead)
+        bound = as_f32x16((hidden & _SIGN) | _INFINITE)
+        store_f32x16(s, r * step, vmin(load_f32x16(s, r * step), bound))
+
+
+@inner
+def _weigh(w, s, count, kv, window, some_hidden, state, factors):
+    """Scores to weights in place; each column's maximum and sum at ``state`` are carried on.
+
+    Leaves the factors for what was summed before, [w, 16] at ``factors``.
     """
-    best = splat_f32x16(np.float32(-np.inf))
-    for g in range(4):
-        x = load_f32x16(s, g * 64 * TILE) * scale
-        store_f32x16(s, g * 64 * TILE, x)
-        if seen < 16 * g + 16 or first > 16 * g:
-            _fill_lanes(s + g * 64 * TILE, first - 16 * g, seen - 16 * g, np.float32(-np.inf))
-            x = load_f32x16(s, g * 64 * TILE)
-        best = vmax(best, x)
-    old = get_f32(state, 0)
-    new = max(vtop(best), old)
-    factor = np.float32(1) if new == old else np.float32(math.exp(old - new))
-    put_f32(state, 0, new)
-    added = splat_f32x16(np.float32(0))
-    for g in range(4):
-        store_f32x16(s, g * 64 * TILE, vexp(load_f32x16(s, g * 64 * TILE) - new))
-        if seen < 16 * g + 16 or first > 16 * g:
-            _fill_lanes(s + g * 64 * TILE, first - 16 * g, seen - 16 * g, np.float32(0))
-        added = added + load_f32x16(s, g * 64 * TILE)
-    put_f32(state, 4, get_f32(state, 4) * factor + vsum(added))
-    return factor
-
-
-@inner
-def _fill_lanes(s, first, last, value):
-    """All of 16 lanes but those from first to last."""
-    for l in range(16):
-        if l < first or l >= last:
-            put_f32(s, 4 * l, value)
-
-
-@inner
-def _scores(keys, size, x, s):
-    """64 keys times one tile of queries, to [4, TILE, 16] at s."""
-    for g in range(0, 4, 2):  # two tiles at a time: enough sums to hide how long one takes
-        f = tile(splat_f32x16(np.float32(0)))
-        pair, at = (f, f), keys + g * size * 64
-        for i in range(size):
-            pair = tiles_fma(pair, load_f32x16(at, i * 64), load_f32x16(at, (size + i) * 64), x + i * 4 * TILE)
-        store_tuple(pair[0], s + g * 64 * TILE)
-        store_tuple(pair[1], s + (g + 1) * 64 * TILE)
-
-
-@inner
-def _accumulate(values, size, count, s, factors, o):
-    """o [size / 16, TILE, 16] = o * factor + weights . values; the weights are where the scores were."""
-    like = tile(splat_f32x16(np.float32(0)))
-    i = 0
-    while i + 32 <= size:
-        to = o + i * 4 * TILE
-        pair = tile_scaled(like, to, factors), tile_scaled(like, to + 64 * TILE, factors)
+    step = w * 64
+    for v in range(w):
+        at, mine = s + v * 64, state + v * STATE * 4
+        if some_hidden:
+            _hide(at, step, count, kv, window, mine)
+        old = load_f32x16(mine, 0)
+        a, b = old, load_f32x16(at, 0)
+        for r in range(count & 1, count, 2):
+            a, b = vmax(a, load_f32x16(at, r * step)), vmax(b, load_f32x16(at, r * step + step))
+        top = vmax(a, b)
+        factor, total = vexp2(old - top), splat_f32x16(np.float32(0))
         for r in range(count):
-            at = values + (r * size + i) * 4
-            pair = tiles_fma64(pair, load_f32x16(at, 0), load_f32x16(at, 64), s + (r >> 4) * 64 * TILE + (r & 15) * 4)
-        store_tuple(pair[0], to)
-        store_tuple(pair[1], to + 64 * TILE)
-        i += 32
-    if i < size:
-        f = tile_scaled(like, o + i * 4 * TILE, factors)
+            x = vexp2(load_f32x16(at, r * step) - top)
+            store_f32x16(at, r * step, x)
+            total = total + x
+        store_f32x16(mine, 0, top)
+        store_f32x16(mine, 64, fma(load_f32x16(mine, 64), factor, total))
+        store_f32x16(factors, v * 64, factor)
+
+
+@inner
+def _accumulate(like, w, values, size, count, s, factors, o):
+    """o [size, w, 16] = o * factors + values . weights; the weights are where the scores were."""
+    for d in range(0, size, KEYS):
+        acc = strip_scaled(like, o + d * w * 64, factors)
+        at = values + (d >> 4) * BLOCK * 64 + (d & 15) * 4
         for r in range(count):
-            f = tile_fma64(f, load_f32x16(values, (r * size + i) * 4), s + (r >> 4) * 64 * TILE + (r & 15) * 4)
-        store_tuple(f, o + i * 4 * TILE)
+            acc = outer_fma(acc, at + r * 64, 4, s + r * w * 64)
+        store_tuple(acc, o + d * w * 64)
 
 
 @inner
-def _queries(record, head, t0, columns, group, tiles, x):
-    """The block's queries to tiles float32 [tiles, size, TILE] at x; padding repeats the last column."""
-    size = arg(record, 12)
-    for c in range(tiles * TILE):
-        use = min(c, columns - 1)
-        at = arg(record, 0) + (t0 + use // group) * arg(record, 1) + (head * group + use % group) * arg(record, 2)
-        for i in range(size):
-            put_f32(x, ((c // TILE * size + i) * TILE + c % TILE) * 4, get_f32(at, 4 * i))
+def _strip(like, w, record, keys, values, count, kv, x, o, s, state):
+    """One block of positions for one strip of columns."""
+    window, factors = arg(record, 21), s + BLOCK * w * 64
+    nearest, farthest = get_i32(state, 128), get_i32(state, (w - 1) * STATE * 4 + 188)
+    if kv <= farthest:
+        _scores(like, w, keys, arg(record, 12), count, x, s)
+        some_hidden = kv + count - 1 > nearest or (window != 0 and kv <= farthest - window)
+        _weigh(w, s, count, kv, window, some_hidden, state, factors)
+        _accumulate(like, w, values, arg(record, 13), count, s, factors, o)
 
 
 @inner
-def with_sink(sink, state):
-    """What a column is divided by, inverted, when a head's sink takes part in its softmax."""
-    top = max(get_f32(state, 0), sink)
-    factor = np.float32(math.exp(get_f32(state, 0) - top))
-    return factor / (get_f32(state, 4) * factor + np.float32(math.exp(sink - top)))
+def _query(record, token, head):
+    return arg(record, 0) + token * arg(record, 1) + head * arg(record, 2)
 
 
 @inner
-def _results(record, head, t0, columns, group, state, o):
-    size = arg(record, 13)
-    for c in range(columns):
-        to = arg(record, 9) + (t0 + c // group) * arg(record, 10) + (head * group + c % group) * arg(record, 11)
-        inverse = np.float32(1) / get_f32(state, 8 * c + 4)
-        if arg(record, 22) != 0:
-            inverse = with_sink(get_f32(arg(record, 22), 4 * (head * group + c % group)), state + 8 * c)
-        for i in range(0, size, 16):
-            store_f32x16(to, i * 4, load_f32x16(o, ((c // TILE * size + i) * TILE + c % TILE * 16) * 4) * inverse)
+def _queries(w, record, head, t0, columns, group, first, x, room, state):
+    """A strip's queries, scaled, to float32 [size, w, 16] at x, and its state; padding repeats the last column."""
+    scale = argf(record, 17) * _LOG2E  # weights are powers of two
+    for v in range(w):
+        mine = state + v * STATE * 4
+        store_f32x16(mine, 0, splat_f32x16(_LOWEST))
+        store_f32x16(mine, 64, splat_f32x16(np.float32(0)))
+        for c in range(16):
+            token = t0 + min(first + v * 16 + c, columns - 1) // group
+            put_i32(mine, 128 + c * 4, np.int32(get_i64(arg(record, 18), 0) + token))
+        for i in range(0, arg(record, 12), 16):
+            for c in range(16):
+                use = min(first + v * 16 + c, columns - 1)
+                at = _query(record, t0 + use // group, head * group + use % group)
+                store_f32x16(room, c * 64, load_f32x16(at, i * 4) * scale)
+            store_tuple(transpose16(load_tuple16(room)), room)
+            for c in range(16):
+                store_f32x16(x, ((i + c) * w + v) * 64, load_f32x16(room, c * 64))
+
+
+@inner
+def _inverse(record, head, group, first, columns, state):
+    """What a vector of columns is multiplied by in the end; a head's sink is one more score."""
+    top, total = load_f32x16(state, 0), load_f32x16(state, 64)
+    if arg(record, 22) != 0:
+        for c in range(16):
+            use = min(first + c, columns - 1)
+            put_f32(state, 128 + c * 4, get_f32(arg(record, 22), 4 * (head * group + use % group)))
+        sink = load_f32x16(state, 128) * _LOG2E
+        both = vmax(top, sink)
+        factor = vexp2(top - both)
+        return factor / fma(total, factor, vexp2(sink - both))
+    return splat_f32x16(np.float32(1)) / total
+
+
+@inner
+def _results(w, record, head, t0, columns, group, first, o, room, state):
+    for v in range(w):
+        begin = first + v * 16
+        inverse = _inverse(record, head, group, begin, columns, state + v * STATE * 4)
+        for i in range(0, arg(record, 13), 16):
+            for c in range(16):
+                store_f32x16(room, c * 64, load_f32x16(o, ((i + c) * w + v) * 64) * inverse)
+            store_tuple(transpose16(load_tuple16(room)), room)
+            for c in range(begin, min(begin + 16, columns)):
+                to = arg(record, 9) + (t0 + c // group) * arg(record, 10) + (head * group + c % group) * arg(record, 11)
+                store_f32x16(to, i * 4, load_f32x16(room, (c - begin) * 64))
 
 
 def flash_attention(kq, vq, record, chunk, chunks, thread):
@@ -153,43 +193,38 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     head, t0 = chunk // blocks, chunk % blocks * block
     t1 = min(n, t0 + block)
     columns = (t1 - t0) * group
-    tiles = (columns + TILE - 1) // TILE
+    vectors = (columns + 15) // 16
+    broad = vectors // WIDE * WIDE  # vectors in whole strips; the others go one by one
     keys = arg(record, 19) + thread * arg(record, 20)
     values = keys + size * BLOCK * 4
     s = values + size_v * BLOCK * 4
-    x = s + BLOCK * TILE * 4
-    o = x + tiles * size * TILE * 4
-    state = o + tiles * size_v * TILE * 4
-    factors = state + tiles * TILE * 8
-    _queries(record, head, t0, columns, group, tiles, x)
-    fill_f32(o, tiles * size_v * TILE, np.float32(0))
-    for c in range(tiles * TILE):
-        put_f32(state, 8 * c, np.float32(-np.inf))
-        put_f32(state, 8 * c + 4, np.float32(0))
+    x = s + (BLOCK + 1) * WIDE * 64
+    o = x + vectors * size * 64
+    state = o + vectors * size_v * 64
+    for v in range(0, broad, WIDE):
+        _queries(WIDE, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
+    for v in range(broad, vectors):
+        _queries(1, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
+    fill_f32(o, vectors * size_v * 16, np.float32(0))
     window = arg(record, 21)
     lowest = max(0, past + t0 + 1 - window) if window != 0 else 0
     for kv in range(lowest, past + t1, BLOCK):
         count = min(BLOCK, past + t1 - kv)
+        _ask_ahead(record, kv, past + t1, head)
         _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
         _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
-        for t in range(tiles):
-            _scores(keys, size, x + t * size * TILE * 4, s)
-            for c in range(TILE):
-                use = min(t * TILE + c, columns - 1)
-                seen = max(0, min(BLOCK, past + t0 + use // group + 1 - kv))
-                low = max(0, past + t0 + use // group + 1 - window - kv) if window != 0 else 0
-                factor = np.float32(1)
-                if seen > low:
-                    factor = _column(s + c * 64, low, seen, argf(record, 17), state + 8 * (t * TILE + c))
-                else:
-                    for g in range(4):
-                        store_f32x16(s, (g * TILE + c) * 64, splat_f32x16(np.float32(0)))
-                put_f32(factors, 4 * c, factor)
-            _accumulate(values, size_v, count, s, factors, o + t * size_v * TILE * 4)
-    _results(record, head, t0, columns, group, state, o)
+        for v in range(0, broad, WIDE):
+            _strip(strip_wide(), WIDE, record, keys, values, count, kv, x + v * size * 64, o + v * size_v * 64, s,
+                   state + v * STATE * 4)
+        for v in range(broad, vectors):
+            _strip(strip_one(), 1, record, keys, values, count, kv, x + v * size * 64, o + v * size_v * 64, s,
+                   state + v * STATE * 4)
+    for v in range(0, broad, WIDE):
+        _results(WIDE, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
+    for v in range(broad, vectors):
+        _results(1, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
 
 
 def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:
     """Bytes of scratch per thread for head sizes and columns (tokens of a block x heads of a group)."""
-    tiles = -(-columns // TILE)
-    return 4 * (BLOCK * (size + size_v + TILE) + tiles * TILE * (size + size_v + 2) + TILE)
+    return 4 * (BLOCK * (size + size_v) + (BLOCK + 1) * WIDE * 16 + -(-columns // 16) * (16 * (size + size_v) + STATE))

@@ -9,6 +9,7 @@ _LOG2E, _MAGIC = np.float32(1.44269504), np.float32(12582912)  # 1.5 * 2**23 rou
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
 _P = tuple(np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
                                    1.6666665459e-1, 5.0000001201e-1))
+_P2 = tuple(np.float32(c) for c in (1.3264727180e-3, 9.6715126409e-3, 5.5507337433e-2, 2.4022242085e-1, 6.9314697760e-1))
 
 
 @inner
@@ -26,6 +27,20 @@ def vexp(x):
     p = fma(p, r, splat_f32x16(_P[5]))
     e = fma(p, r * r, r + np.float32(1))
     return e * as_f32x16((to_i32x16(n) + 127) << 23)
+
+
+@inner
+def vexp2(x):
+    """2**x for x <= 0, to 1.7e-7 of it and 1 for 0; below -126 it stays at 1.2e-38 (least-maximum polynomial of degree 5)."""
+    x = vmax(x, splat_f32x16(np.float32(-126)))
+    shifted = x + _MAGIC
+    r = x - (shifted - _MAGIC)
+    p = fma(splat_f32x16(_P2[0]), r, splat_f32x16(_P2[1]))
+    p = fma(p, r, splat_f32x16(_P2[2]))
+    p = fma(p, r, splat_f32x16(_P2[3]))
+    p = fma(p, r, splat_f32x16(_P2[4]))
+    p = fma(p, r, splat_f32x16(np.float32(1)))
+    return as_f32x16(as_i32x16(p) + (as_i32x16(shifted) << 23))
 
 
 @inner

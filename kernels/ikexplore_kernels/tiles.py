@@ -14,6 +14,9 @@ from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16
 #: columns of a register tile, with two groups of 16 rows
 TILE = 6 if REGS == 32 else 2
 
+#: vectors of columns in a strip of attention, and rows of keys (or numbers of a value) that are multiplied with it at once
+WIDE, KEYS = (3, 8) if REGS == 32 else (1, 4)
+
 #: 1.5 * 2**23 and its bits as an int32: a float32 whose unit in the last place is 1
 MAGIC = 12582912.0
 MAGIC_BITS = 0x4B400000
@@ -39,6 +42,12 @@ def _columns_one_by_one(b, count, address, vec, step=4):
 
 def _columns(b, count, address, vec, step=4):
     return list(_columns_one_by_one(b, count, address, vec, step))
+
+
+def _vectors(b, address, count):
+    """count f32x16, one after the other."""
+    places = [b.add(address, ir.Constant(address.type, 64 * i)) for i in range(count)]
+    return [b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4) for at in places]
 
 
 @intrinsic
@@ -120,34 +129,6 @@ def tile_fma(typingctx, facc, w, x):
 
 
 @intrinsic
-def tile_fma64(typingctx, facc, w, x):
-    """facc[c] += w * the float32 at x + 64 c."""
-    def codegen(context, b, sig, args):
-        xs = _columns(b, facc.count, args[2], f32x16, 64)
-        return _pack(b, args[0].type, [_emit_fma(b, args[1], v, f) for f, v in zip(_each(b, args[0]), xs)])
-    return facc(facc, w, types.int64), codegen
-
-
-def _make_tiles_fma(step, doc):
-    @intrinsic
-    def tiles(typingctx, acc, u, w, x):
-        def codegen(context, b, sig, args):
-            pair = [_each(b, t) for t in _each(b, args[0])]
-            for c, value in enumerate(_columns_one_by_one(b, len(pair[0]), args[3], f32x16, step)):
-                for t, v in zip(pair, args[1:3]):
-                    t[c] = _emit_fma(b, v, value, t[c])
-            one = args[0].type.element
-            return _pack(b, args[0].type, [_pack(b, one, t) for t in pair])
-        return acc(acc, u, w, types.int64), codegen
-    tiles.__doc__ = doc
-    return tiles
-
-
-tiles_fma = _make_tiles_fma(4, "A pair of tiles: acc[0][c] += u * the float32 at x + 4 c, acc[1][c] += w * it.")
-tiles_fma64 = _make_tiles_fma(64, "The same with the float32 at x + 64 c.")
-
-
-@intrinsic
 def tile_fms(typingctx, facc, w, x):
     """facc[c] -= w * the float32 at x + 4 c."""
     def codegen(context, b, sig, args):
@@ -185,30 +166,52 @@ def store_tuple(typingctx, vectors, address):
     return types.void(vectors, types.int64), codegen
 
 
+def _make_strip(width):
+    @intrinsic
+    def strip(typingctx):
+        out = types.UniTuple(f32x16, KEYS * width)
+        return out(), lambda context, b, sig, args: ir.Constant(context.get_value_type(out), None)
+    strip.__doc__ = f"KEYS x {width} vectors of zeros, the sums of a strip of columns: vector r {width} + v is row r's."
+    return strip
+
+
+strip_wide, strip_one = _make_strip(WIDE), _make_strip(1)
+
+
 @intrinsic
-def tile_scaled(typingctx, like, address, x):
-    """Tile whose column c is the 16 floats at address + 64 c times the float32 at x + 4 c."""
+def strip_scaled(typingctx, like, address, x):
+    """A strip: the floats at address, one vector after the other, times the vectors at x, which are the same for each row."""
+    width = like.count // KEYS
+
     def codegen(context, b, sig, args):
-        items = []
-        for c, scale in enumerate(_columns(b, like.count, args[2], f32x16)):
-            at = b.add(args[1], ir.Constant(args[1].type, 64 * c))
-            items.append(b.fmul(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4), scale))
+        items, factors = [], _vectors(b, args[2], width)
+        for i, v in enumerate(_vectors(b, args[1], like.count)):
+            items.append(b.fmul(v, factors[i % width]))
         return _pack(b, args[0].type, items)
     return like(like, types.int64, types.int64), codegen
+
+
+@intrinsic
+def outer_fma(typingctx, acc, rows, stride, x):
+    """acc[r width + v] += the float32 at rows + r stride, times vector v at x, for KEYS rows."""
+    width = acc.count // KEYS
+
+    def codegen(context, b, sig, args):
+        columns, items, at = _vectors(b, args[3], width), _each(b, args[0]), args[1]
+        for r in range(KEYS):
+            number = _splat(b, f32x16, b.load(b.inttoptr(at, ir.FloatType().as_pointer()), align=4))
+            for v in range(width):
+                items[r * width + v] = _emit_fma(b, number, columns[v], items[r * width + v])
+            at = b.add(at, args[2])
+        return _pack(b, args[0].type, items)
+    return acc(acc, types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic
 def load_tuple16(typingctx, address):
     """Sixteen f32x16, 64 bytes each, one after the other."""
     out = types.UniTuple(f32x16, 16)
-
-    def codegen(context, b, sig, args):
-        items = []
-        for i in range(16):
-            at = b.add(args[0], ir.Constant(args[0].type, 64 * i))
-            items.append(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4))
-        return _pack(b, context.get_value_type(out), items)
-    return out(types.int64), codegen
+    return out(types.int64), lambda context, b, sig, args: _pack(b, context.get_value_type(out), _vectors(b, args[0], 16))
 
 
 @intrinsic
@@ -251,11 +254,4 @@ def sums16(typingctx, vectors):
 def load_tile(typingctx, address):
     """A tile of f32x16, 64 bytes each, one after the other."""
     out = types.UniTuple(f32x16, TILE)
-
-    def codegen(context, b, sig, args):
-        items = []
-        for i in range(TILE):
-            at = b.add(args[0], ir.Constant(args[0].type, 64 * i))
-            items.append(b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4))
-        return _pack(b, context.get_value_type(out), items)
-    return out(types.int64), codegen
+    return out(types.int64), lambda context, b, sig, args: _pack(b, context.get_value_type(out), _vectors(b, args[0], TILE))

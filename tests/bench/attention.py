@@ -19,7 +19,7 @@ from ikexplore_kernels.formats import get  # noqa: E402
 from ikexplore_kernels.program import Instruction, Program  # noqa: E402
 from ikexplore_kernels.team import Team  # noqa: E402
 
-HEADS, KV_HEADS, COLUMNS = 16, 8, 48
+HEADS, KV_HEADS = 16, 8
 
 
 def at(a):
@@ -29,15 +29,15 @@ def at(a):
 class Case:
     """Attention of ``tokens`` after ``past`` positions, a layer after the other."""
 
-    def __init__(self, kind, past, tokens, size, layers):
+    def __init__(self, kind, past, tokens, size, layers, columns):
         f, rng = get(kind), np.random.default_rng(0)
         row = f.row_bytes(size)
         some = f.encode(rng.standard_normal((KV_HEADS * 16, size), np.float32)).reshape(16, KV_HEADS * row)
         self.caches = [np.tile(some, (-(-(past + tokens) // 16), 1)) for _ in range(2 * layers)]
         self.q = rng.standard_normal((tokens, HEADS, size), np.float32)
         self.y, self.past = np.zeros((tokens, HEADS, size), np.float32), np.array([past])
-        group, many, per = HEADS // KV_HEADS, COLUMNS * KV_HEADS // HEADS, KV_HEADS * row
-        need = max(attention.attention_scratch_bytes(size, size, COLUMNS), attention_one.part_scratch_bytes(size, size))
+        group, many, per = HEADS // KV_HEADS, columns * KV_HEADS // HEADS, KV_HEADS * row
+        need = max(attention.attention_scratch_bytes(size, size, columns), attention_one.part_scratch_bytes(size, size))
         self.scratch = np.zeros(need + 64, np.uint8)
         self.scratch = self.scratch[-at(self.scratch) % 64 :][:need]
         self.partial = np.zeros((HEADS, 16 + size), np.float32)
@@ -68,6 +68,7 @@ def main():
     p.add_argument("--kinds", nargs="+", default=["f16", "q8_0"])
     p.add_argument("--past", nargs="+", type=int, default=[0, 1024, 8192])
     p.add_argument("--head", type=int, default=64)
+    p.add_argument("--columns", type=int, default=96, help="tokens x query heads of a KV head that are worked on at once")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--clock", default="wall", choices=["wall", "cpu"])
     o = p.parse_args()
@@ -76,7 +77,7 @@ def main():
     for kind in o.kinds:
         for past in o.past:
             layers = max(1, min(16, 32768 // (past + 1)))
-            many, one = Case(kind, past, 512, o.head, 1), Case(kind, past, 1, o.head, layers)
+            many, one = Case(kind, past, 512, o.head, 1, o.columns), Case(kind, past, 1, o.head, layers, o.columns)
             for _ in range(o.rounds):
                 many.round(team, stop, clock)
                 one.round(team, stop, clock)

@@ -97,6 +97,27 @@ def test_flash_attention(kinds, window, sinks, tokens, past, block, heads, kv_he
     assert (scratch[:, need:] == 77).all(), "scratch was written beyond its end"
 
 
+def test_what_is_worked_on_at_once_changes_no_bit():
+    """Neither how many tokens are a chunk nor how many are a micro-batch."""
+    f, (heads, kv_heads, size, total) = get("f16"), (4, 2, 32, 96)
+    q = RNG.standard_normal((total, heads, size), np.float32)
+    k, v = (f.encode(RNG.standard_normal((total, kv_heads * size), np.float32)) for _ in range(2))
+
+    def by(ubatch, block):
+        y, where = np.zeros((total, heads, size), np.float32), np.zeros(1, np.int64)
+        scratch = np.zeros((2, attention.attention_scratch_bytes(size, size, block * 2)), np.uint8)
+        for past in range(0, total, ubatch):
+            where[0], part, out = past, q[past : past + ubatch], y[past : past + ubatch]
+            args = [*sources(part, k, v, f, f), at(out), *out.strides[:2], size, size, len(part), 2, block, size**-0.5,
+                    at(where), at(scratch), scratch.shape[1], 0, 0]
+            run([Instruction(attention.flash_attention, args, kv_heads * -(-len(part) // block), f, f)])
+        return y
+
+    want = by(96, 24)
+    for ubatch, block in [(96, 48), (96, 7), (32, 24), (64, 24), (16, 16)]:
+        assert np.array_equal(by(ubatch, block), want), (ubatch, block)
+
+
 @pytest.mark.parametrize("kinds, window, sinks", [
     (("f16", "f16"), 0, None), (("f16", "f16"), 40, (-1.0, 4.0)), (("iq4_nl", "q5_0"), 33, None)])
 @pytest.mark.parametrize("past, parts", [(0, 1), (0, 3), (31, 2), (32, 1), (200, 5)])

@@ -1,0 +1,76 @@
+"""The kernels on processors with fewer instructions than this one, and for ARM: the same sums by other instructions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llvmlite import binding as llvm
+from llvmlite import ir
+
+from ikexplore_kernels import target
+
+HERE = Path(__file__).resolve().parent
+#: features that numba compiles for, and what this processor needs to run them
+SETS = {
+    "baseline": ("x86-64", "+sse2", set()),
+    "avx2": ("haswell", "+avx,+avx2,+fma,+f16c,+sse4.2,+ssse3,+popcnt,+bmi,+bmi2", {"avx2", "fma", "f16c"}),
+    "avx-vnni, 256 bits": ("haswell", "+avx,+avx2,+fma,+f16c,+sse4.2,+ssse3,+popcnt,+bmi,+bmi2,+avx512f,+avx512vl,+avx512vnni",
+                           {"avx512vl", "avx512vnni"}),
+}
+#: a type with a table, blocks of 256 and scales per 16; attention with an f16 cache. No more, as compiling takes long
+TESTS = ["test_product.py::test_product[1-iq4_k]", "test_product.py::test_product[7-iq4_k]",
+         "test_product.py::test_what_is_not_finite_shows",
+         *(f"test_attention.py::test_flash_attention[4-2-64-64-{case}-kinds0-0-None]" for case in ("9-60-4", "70-3-24"))]
+
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_products_and_attention_with(name, tmp_path):
+    cpu, features, needs = SETS[name]
+    if not needs <= {k for k, on in llvm.get_host_cpu_features().items() if on}:
+        pytest.skip(f"this processor has no {', '.join(sorted(needs))}")
+    env = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "IKEXPLORE_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *(str(HERE / t) for t in TESTS)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=HERE.parent.parent)
+    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+@pytest.fixture(scope="module")
+def arm():
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        return llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+    except RuntimeError:
+        pytest.skip("this llvmlite was built without the AArch64 target")
+
+
+@pytest.mark.parametrize("features, seven, want, never", [
+    ({"neon", "dotprod", "i8mm"}, False, {"usdot": 4}, "mul"),
+    ({"neon", "dotprod"}, True, {"sdot": 4}, "mul"),
+    ({"neon", "dotprod"}, False, {"sdot": 8}, "mul"),
+    ({"neon"}, False, {"mul": 1}, "dot"),
+])
+def test_byte_products_for_arm(arm, monkeypatch, features, seven, want, never):
+    """64 products of bytes: one instruction per 128 bits, two where both signs must be handled, none without dotprod."""
+    for flag, value in {"ARM": True, "VNNI512": False, "VNNI256": False, "AVX2": False, "FEATURES": features}.items():
+        monkeypatch.setattr(target, flag, value)
+    module = ir.Module()
+    module.triple = "aarch64-unknown-linux-gnu"
+    sums, bytes = ir.VectorType(ir.IntType(32), 16), ir.VectorType(ir.IntType(8), 64)
+    kind = ir.FunctionType(ir.VoidType(), [sums.as_pointer(), bytes.as_pointer(), bytes.as_pointer()])
+    function = ir.Function(module, kind, "products")
+    b = ir.IRBuilder(function.append_basic_block())
+    acc, u, s = (b.load(a) for a in function.args)
+    b.store(target._emit_dp(b, acc, u, s, seven), function.args[0])
+    b.ret_void()
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    machine = arm.create_target_machine(cpu="generic", features=",".join(f"+{f}" for f in sorted(features)), opt=2)
+    found = [line.split()[0] for line in machine.emit_assembly(parsed).splitlines() if line.startswith("\t")]
+    for word, count in want.items():
+        hits = sum(word in x for x in found)
+        assert hits >= count if word == "mul" else hits == count, found
+    assert not any(never in x for x in found), found
