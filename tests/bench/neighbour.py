@@ -43,7 +43,8 @@ def main():
     fair = min(1.0, cores / (o.threads + 1))
     for what in ("pp", "tg"):
         alone, shared = (statistics.median(found[who, what]) for who in ("alone", "with one"))
-        print(f"{what.upper()} alone {alone:.1f} t/s, with a neighbour {shared:.1f}: {shared / alone:.2f}; an even share is {fair:.2f}")
+        share = shared / alone
+        print(f"{what.upper()}: {alone:.1f} t/s alone, {shared:.1f} with a neighbour: {share:.2f}; an even share is {fair:.2f}")
 
 
 if __name__ == "__main__":

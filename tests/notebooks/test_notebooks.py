@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from nbconvert import HTMLExporter
@@ -27,19 +28,34 @@ def code(name: str) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "code")
 
 
-@pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_runs_by_nbval(name, tmp_path):
-    """`pytest --nbval-lax` in a process of its own, with a time limit."""
+@pytest.fixture(scope="module")
+def nbval(request, tmp_path_factory):
+    """What `pytest --nbval-lax` says of the notebooks asked for, in one process: {name: [failures]} and all that it printed."""
+    folder = tmp_path_factory.mktemp("nbval")
+    wanted = {item.callspec.params["name"] for item in request.session.items if item.originalname == "test_runs_by_nbval"}
     paths = [str(ROOT / part) for part in (".", "kernels", "widgets")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
-           "JUPYTER_CONFIG_DIR": str(tmp_path), "IPYTHONDIR": str(tmp_path), "PYTEST_ADDOPTS": ""}
-    copy = tmp_path / name
-    copy.write_bytes((FOLDER / name).read_bytes())
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout", str(SECONDS // 2), "-q",
-               "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), str(copy)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+           "JUPYTER_CONFIG_DIR": str(folder), "IPYTHONDIR": str(folder), "PYTEST_ADDOPTS": ""}
+    copies = [folder / name for name in sorted(wanted)]
+    for copy in copies:
+        copy.write_bytes((FOLDER / copy.name).read_bytes())
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout", str(SECONDS // 2), "-q", "--junitxml",
+               "report.xml", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder), *map(str, copies)]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS)
+    said = done.stdout[-4000:] + done.stderr[-2000:]
+    found: dict[str, list[str]] = {}
+    for case in ElementTree.parse(folder / "report.xml").getroot().iter("testcase"):
+        name = next((copy.name for copy in copies if copy.stem in case.get("classname", "") + case.get("name", "")), "")
+        found.setdefault(name, []).extend(case.get("name", "") for kind in ("failure", "error") if case.find(kind) is not None)
+    return found, said
+
+
+@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_by_nbval(name, nbval):
+    found, said = nbval
+    assert name in found, said
+    assert not found[name], f"{found[name]}: {said}"
 
 
 # --- what is stored: enough for a page without a kernel, and no more ------------------------------------------------------
