@@ -1,11 +1,20 @@
 """Runs single kernels the way a lowered graph does, for tests and benchmarks of kernels."""
 
+import os
+
 import numpy as np
+import pytest
 
 from ikexplore_kernels import activations, dense, product, route, tiles
 from ikexplore_kernels.formats import Format
 from ikexplore_kernels.program import Instruction, Program
 from ikexplore_kernels.team import Team
+
+
+def some(names: list[str], chosen: list[str], why: str) -> list:
+    """Parameters of a test that compiles long: the chosen ones; the others are skipped unless IKEXPLORE_ALL is set."""
+    left_out = pytest.mark.skipif(not os.environ.get("IKEXPLORE_ALL"), reason=f"{why}; IKEXPLORE_ALL=1 runs it")
+    return [n if n in chosen else pytest.param(n, marks=left_out) for n in names]
 
 
 def run(instructions: list[Instruction], threads: int = 2) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import numba
 import numpy as np
 import pytest
+from kernel_harness import some
 from naive import formats as naive
 from numba import types
 
@@ -23,7 +24,9 @@ from ikexplore_kernels.formats.gather import (
 from ikexplore_kernels.simd import *
 
 COLUMNS = 512
-QUANTIZED = [n for n in formats.names() if not formats.get(n).dense]
+QUANTIZED = some([n for n in formats.names() if not formats.get(n).dense],
+                 [n for n in formats.names() if formats.get(n).interleave > 1] + ["q4_0", "q8_kv", "iq3_s", "iq4_k", "iq2_kt"],
+                 "products with this plain type are in test_product.py")
 
 
 @jit
