@@ -12,7 +12,7 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i32, get_i64, put_f32, put_i32
-from .cache_rows import row16
+from .cache_rows import ask_rows, row16
 from .mathv import vexp2
 from .simd import *
 
@@ -43,12 +43,10 @@ def _values(q, v, stride, size, count, out):
 
 @inner
 def _ask_ahead(record, kv, end, head):
-    """Ask for this head's rows of the next block: they lie apart, so that the hardware does not foresee them."""
+    """Ask for this head's rows of the next block."""
     for i in (3, 6):
-        stride, size = arg(record, i + 1), arg(record, i + 2)
-        for p in range(kv + BLOCK, min(kv + 2 * BLOCK, end)):
-            for at in range(0, size, 64):
-                prefetch_far(arg(record, i), p * stride + head * size + at)
+        size = arg(record, i + 2)
+        ask_rows(arg(record, i), arg(record, i + 1), kv + BLOCK, min(kv + 2 * BLOCK, end), head * size, size)
 
 
 @inner
@@ -124,6 +122,12 @@ def _strip(like, w, record, keys, values, count, kv, x, o, s, state):
 
 
 @inner
+def _width(v, vectors):
+    """Vectors of the strip that begins at vector v: whole strips first, the others one by one."""
+    return WIDE if vectors - v >= WIDE else 1
+
+
+@inner
 def _query(record, token, head):
     return arg(record, 0) + token * arg(record, 1) + head * arg(record, 2)
 
@@ -194,17 +198,17 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     t1 = min(n, t0 + block)
     columns = (t1 - t0) * group
     vectors = (columns + 15) // 16
-    broad = vectors // WIDE * WIDE  # vectors in whole strips; the others go one by one
     keys = arg(record, 19) + thread * arg(record, 20)
     values = keys + size * BLOCK * 4
     s = values + size_v * BLOCK * 4
     x = s + (BLOCK + 1) * WIDE * 64
     o = x + vectors * size * 64
     state = o + vectors * size_v * 64
-    for v in range(0, broad, WIDE):
-        _queries(WIDE, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
-    for v in range(broad, vectors):
-        _queries(1, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
+    v = 0
+    while v < vectors:
+        w = _width(v, vectors)
+        _queries(w, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
+        v += w
     fill_f32(o, vectors * size_v * 16, np.float32(0))
     window = arg(record, 21)
     lowest = max(0, past + t0 + 1 - window) if window != 0 else 0
@@ -213,16 +217,19 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
         _ask_ahead(record, kv, past + t1, head)
         _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
         _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
-        for v in range(0, broad, WIDE):
-            _strip(strip_wide(), WIDE, record, keys, values, count, kv, x + v * size * 64, o + v * size_v * 64, s,
-                   state + v * STATE * 4)
-        for v in range(broad, vectors):
-            _strip(strip_one(), 1, record, keys, values, count, kv, x + v * size * 64, o + v * size_v * 64, s,
-                   state + v * STATE * 4)
-    for v in range(0, broad, WIDE):
-        _results(WIDE, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
-    for v in range(broad, vectors):
-        _results(1, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
+        v = 0
+        while v < vectors:
+            w, queries, sums, mine = _width(v, vectors), x + v * size * 64, o + v * size_v * 64, state + v * STATE * 4
+            if w == WIDE:
+                _strip(strip_wide(), WIDE, record, keys, values, count, kv, queries, sums, s, mine)
+            else:
+                _strip(strip_one(), 1, record, keys, values, count, kv, queries, sums, s, mine)
+            v += w
+    v = 0
+    while v < vectors:
+        w = _width(v, vectors)
+        _results(w, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
+        v += w
 
 
 def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:

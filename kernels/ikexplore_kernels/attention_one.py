@@ -10,7 +10,7 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
-from .cache_rows import row16
+from .cache_rows import ask_rows, row16
 from .mathv import vexp
 from .simd import *
 
@@ -23,14 +23,6 @@ def _widen(q, rows, stride, size, count, out):
     for r in range(count):
         for i in range(0, size, 16):
             store_f32x16(out, (r * size + i) * 4, row16(q, rows + r * stride, i))
-
-
-@inner
-def _ask(rows, stride, first, last, start, size):
-    """Ask for bytes start to start + size of rows ``first`` to ``last``."""
-    for r in range(first, last):
-        for i in range(start, start + size, 64):
-            prefetch_far(rows, r * stride + i)
 
 
 @inner
@@ -93,7 +85,7 @@ def _ask_ahead(record, kv, last, head, h0, h1):
     first, end = count * (head - h0) // (h1 - h0), count * (head - h0 + 1) // (h1 - h0)
     for i in (3, 6):
         stride, per_head = arg(record, i + 1), arg(record, i + 2)
-        _ask(arg(record, i) + (kv + STEP) * stride, stride, first, end, h0 * per_head, (h1 - h0) * per_head)
+        ask_rows(arg(record, i) + (kv + STEP) * stride, stride, first, end, h0 * per_head, (h1 - h0) * per_head)
 
 
 def attention_part(kq, vq, record, chunk, chunks, thread):

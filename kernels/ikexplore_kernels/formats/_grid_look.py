@@ -95,17 +95,22 @@ def signed_codes(typingctx, values, words, bias):
     return values(values, words, bias), codegen
 
 
-def _emit_points(context, b, table_type, table, index):
-    """16 points of 8 bytes by number: their first words and their second, two u8x64. Two gathers take 1.5 times as long."""
-    base = _address(context, b, table_type, table, _I64(0), _I64)
-    place = _laid_down(b, index)
+def _two_words(b, points):
+    """16 points (i64 each): their first words and their second, two u8x64."""
     halves = []
     for first in (0, 8):
         v = ir.Constant(ir.VectorType(_I64, 8), ir.Undefined)
         for k in range(8):
-            v = b.insert_element(v, b.load(b.gep(base, [place(first + k)]), align=1), _I32(k))
-        halves.append(b.bitcast(v, index.type))
+            v = b.insert_element(v, points[first + k], _I32(k))
+        halves.append(b.bitcast(v, ir.VectorType(_I32, 16)))
     return [b.bitcast(b.shuffle_vector(*halves, _mask(range(odd, 32, 2))), u8x64.ir) for odd in (0, 1)]
+
+
+def _emit_points(context, b, table_type, table, index):
+    """16 points of 8 bytes by number: their first words and their second, two u8x64. Two gathers take 1.5 times as long."""
+    base = _address(context, b, table_type, table, _I64(0), _I64)
+    place = _laid_down(b, index)
+    return _two_words(b, [b.load(b.gep(base, [place(k)]), align=1) for k in range(16)])
 
 
 @intrinsic
@@ -133,8 +138,7 @@ def points_of_rows(typingctx, table, w, at, near, far):
 
     def codegen(context, b, sig, args):
         table, w, at, near, far = args
-        i64 = ir.IntType(64)
-        grid = b.bitcast(_address(context, b, sig.args[0], table, i64(0), _I8), i64.as_pointer())
+        grid = _address(context, b, sig.args[0], table, _I64(0), _I64)
         points: list[list] = [[], [], [], []]
         for r in range(16):
             if r % 4 == 0:
@@ -142,18 +146,9 @@ def points_of_rows(typingctx, table, w, at, near, far):
             word = b.load(_address(context, b, sig.args[1], w, group, _I32), align=1)
             group = b.add(group, near)
             for k in range(4):
-                i = b.zext(b.and_(b.lshr(word, _I32(8 * k)), _I32(255)), i64)
+                i = b.zext(b.and_(b.lshr(word, _I32(8 * k)), _I32(255)), _I64)
                 points[k].append(b.load(b.gep(grid, [i]), align=1))
-        vectors = []
-        for k in range(4):
-            halves = []
-            for first in (0, 8):
-                v = ir.Constant(ir.VectorType(i64, 8), ir.Undefined)
-                for n in range(8):
-                    v = b.insert_element(v, points[k][first + n], _I32(n))
-                halves.append(b.bitcast(v, ir.VectorType(_I32, 16)))
-            for odd in (0, 1):
-                vectors.append(b.bitcast(b.shuffle_vector(*halves, _mask(range(odd, 32, 2))), u8x64.ir))
+        vectors = [v for k in range(4) for v in _two_words(b, points[k])]
         result = ir.Constant(context.get_value_type(out), ir.Undefined)
         for k, v in enumerate(vectors):
             result = b.insert_value(result, v, k)
