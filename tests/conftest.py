@@ -38,3 +38,19 @@ def shared() -> Path:
 def data() -> Path:
     """Path of the small copies of reference facts that travel with the tests."""
     return DATA
+
+
+@pytest.fixture(scope="module")
+def llama(data):
+    """A small llama with F16 weights."""
+    import ikexplore as ikx
+
+    return ikx.open(data / "run" / "llama-f16.gguf")
+
+
+@pytest.fixture(scope="module")
+def moe(data):
+    """A small qwen3moe with interleaved experts."""
+    import ikexplore as ikx
+
+    return ikx.open(data / "run" / "qwen3moe-iq4_ks_r4.gguf")

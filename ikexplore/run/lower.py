@@ -259,22 +259,25 @@ class Lowering:
 
     def program(self) -> Program:
         """Lower every node. Raises ModelError naming a node that has no kernel."""
+        for row in range(self.graph.n_leafs, len(self.graph)):
+            self._lower(row)
+        return self._finish()
+
+    def _lower(self, row: int) -> None:
+        """One node: room for its result, its instructions, and what nothing needs after it is free again."""
         from . import lower_attention, lower_products  # noqa: F401  (they register their ops)
         from .lower_ops import OPS
 
-        g = self.graph
-        for row in range(g.n_leafs, len(g)):
-            self.row, op = row, g.op[row]
-            if op in VIEWS:
-                continue
-            if self.root[row] == row:
-                self._node_at[row] = self.arena.take(self.nbytes(row))
-                self.places[row] = At(self._node_at[row])
-            if op not in OPS:
-                raise ModelError(f"{g.name[row]}: this engine has no kernel for {op} yet")
-            OPS[op](self, row)
-            self._free_after(row)
-        return self._finish()
+        self.row, op = row, self.graph.op[row]
+        if op in VIEWS:
+            return
+        if self.root[row] == row:
+            self._node_at[row] = self.arena.take(self.nbytes(row))
+            self.places[row] = At(self._node_at[row])
+        if op not in OPS:
+            raise ModelError(f"{self.graph.name[row]}: this engine has no kernel for {op} yet")
+        OPS[op](self, row)
+        self._free_after(row)
 
     def nbytes(self, row: int) -> int:
         ne, nb = self.ne(row), self.nb(row)

@@ -99,16 +99,6 @@ def made(tmp_path_factory):
     return give
 
 
-@pytest.fixture(scope="module")
-def llama(data):
-    return ikx.open(data / "run" / "llama-f16.gguf")
-
-
-@pytest.fixture(scope="module")
-def moe(data):
-    return ikx.open(data / "run" / "qwen3moe-iq4_ks_r4.gguf")
-
-
 def quantized(model, kind):
     """The model with its matrices of a layer in another type."""
     f, new = get(kind), {}

@@ -62,7 +62,7 @@ def test_runs_by_nbval(name, nbval):
 
 FIGURES = re.compile(r"plots\.\w+\(.*\)$|\.plot\(\)$|plt\.show\(\)$|^Explorer\(\)$")
 IMAGES = ("image/png", "image/svg+xml")
-PRIVATE = re.compile(r"/tmp/|/home/|/root/|/work/|/opt/|/Users/|[A-Z]:\\\\")
+PRIVATE = re.compile(r"/(tmp|home|root|work|opt|Users)/|[A-Z]:\\\\")
 
 
 def shows_a_figure(cell: dict) -> bool:

@@ -15,16 +15,6 @@ MIXED = [("attn_output", "q4_0"), ("ffn_down", "q6_k"), ("", "iq4_ks")]
 
 
 @pytest.fixture(scope="module")
-def llama(data):
-    return ikx.open(data / "run" / "llama-f16.gguf")
-
-
-@pytest.fixture(scope="module")
-def moe(data):
-    return ikx.open(data / "run" / "qwen3moe-iq4_ks_r4.gguf")
-
-
-@pytest.fixture(scope="module")
 def mixed(llama, tmp_path_factory):
     """Layers in three types; the middle matrices in another than the first."""
     path = tmp_path_factory.mktemp("mixed") / "mixed.gguf"

@@ -12,16 +12,6 @@ SETTINGS = ikx.Settings(n_threads=2)
 
 
 @pytest.fixture(scope="module")
-def llama(data):
-    return ikx.open(data / "run" / "llama-f16.gguf")
-
-
-@pytest.fixture(scope="module")
-def moe(data):
-    return ikx.open(data / "run" / "qwen3moe-iq4_ks_r4.gguf")
-
-
-@pytest.fixture(scope="module")
 def text(data):
     return (data / "run" / "quality" / "calib.txt").read_text()
 

@@ -17,11 +17,6 @@ NUMBERS = re.compile(r"-?\d+\.\d+")
 
 
 @pytest.fixture(scope="module")
-def llama(data):
-    return ikx.open(data / "run" / "llama-f16.gguf")
-
-
-@pytest.fixture(scope="module")
 def quantized(data):
     return ikx.open(data / "run" / "llama-iq4_ks.gguf")
 

@@ -29,18 +29,8 @@ def golden(data):
 
 
 @pytest.fixture(scope="module")
-def llama(data):
-    return ikx.open(data / "run" / "llama-f16.gguf")
-
-
-@pytest.fixture(scope="module")
 def quantized(data):
     return ikx.open(data / "run" / "llama-iq4_ks.gguf")
-
-
-@pytest.fixture(scope="module")
-def moe(data):
-    return ikx.open(data / "run" / "qwen3moe-iq4_ks_r4.gguf")
 
 
 @pytest.mark.parametrize("flags, key", [("", "f16"), ("-no-fa", "f16_nofa")])

@@ -10,7 +10,7 @@ from ikexplore_kernels.program import Program
 from ...errors import ModelError
 from ...graph.types import nbytes
 from ...schedule import Schedule
-from ..lower import PRODUCTS, VIEWS, At, Inputs, Lowering
+from ..lower import PRODUCTS, At, Inputs, Lowering
 from ..weights import Weight
 
 
@@ -62,25 +62,13 @@ class CpuLowering(Lowering):
 
     def program(self) -> Program:
         """Lower the CPU's nodes, split by split. Raises ModelError naming a node that has no kernel."""
-        from .. import lower_attention, lower_products  # noqa: F401  (they register their ops)
-        from ..lower_ops import OPS
-
         g, cut = self.graph, self.schedule.cut
         for number in np.flatnonzero(cut.backend == self.cpu).tolist():
             first = len(self.instructions)
             for copy in range(int(cut.first_input[number]), int(cut.first_input[number + 1])):
                 self._take_copy(copy)
             for row in range(g.n_leafs + int(cut.start[number]), g.n_leafs + int(cut.end[number])):
-                self.row, op = row, g.op[row]
-                if op in VIEWS:
-                    continue
-                if self.root[row] == row:
-                    self._node_at[row] = self.arena.take(self.nbytes(row))
-                    self.places[row] = At(self._node_at[row])
-                if op not in OPS:
-                    raise ModelError(f"{g.name[row]}: this engine has no kernel for {op} yet")
-                OPS[op](self, row)
-                self._free_after(row)
+                self._lower(row)
             self.splits[number] = first, len(self.instructions)
         return self._finish()
 
