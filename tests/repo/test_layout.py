@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TOP = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "docs", "ikexplore", "kernels", "notebooks",
-    "pyproject.toml", "setup.py", "tests", "widgets",
+    "pyproject.toml", "tests", "widgets",
 }  # fmt: skip
 SOURCES = {".py", ".js", ".css", ".cu", ".cuh", ".html", ".toml", ".md", ".sh"}
 LONGEST = 400

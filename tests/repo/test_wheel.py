@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "ikexplore", "kernels", "widgets", "notebooks", "tests")
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "ikexplore", "kernels", "widgets", "notebooks", "tests")
 DATA = {".cu", ".cuh", ".js", ".css", ".gguf", ".txt", ".toml", ".ipynb", ".typed", ".gz", ".json"}
 HOMES = {"ikexplore": ROOT / "ikexplore", "ikexplore_kernels": ROOT / "kernels" / "ikexplore_kernels",
          "ikexplore_widgets": ROOT / "widgets" / "ikexplore_widgets"}  # fmt: skip
