@@ -72,9 +72,9 @@ class Lowering:
     """State while one graph is lowered; ``program()`` is the result. Ops are in ``lower_ops``."""
 
     def __init__(self, graph: Graph, weights: dict[str, Weight], caches: dict[str, np.ndarray], inputs: Inputs,
-                 rope: Any, threads: int):
+                 rope: Any, threads: int, k_bits: int = 8):
         self.graph, self.weights, self.caches, self.inputs, self.rope = graph, weights, caches, inputs, rope
-        self.threads = threads
+        self.threads, self.k_bits = threads, k_bits
         self.instructions: list[Instruction] = []
         self.arena, self.scratch = Arena(), 0
         self.keep: list[np.ndarray] = []

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ikexplore_kernels import attention, attention_one, dense, elementwise, norm, rows
+from ikexplore_kernels import attention, attention_8bit, attention_one, cache_rows, dense, elementwise, norm, rows
 from ikexplore_kernels.formats import Format
 from ikexplore_kernels.formats._format import work_bytes
 
@@ -142,4 +142,6 @@ def flash_attn_ext(g: Lowering, row: int) -> None:
     scratch = g.need_scratch(attention.attention_scratch_bytes(size, size_v, many * group))
     args = [*sources, g.at(row), size_v * heads * 4, size_v * 4, size, size_v, tokens, group, many, scale, past,
             scratch, "scratch", window, sinks_at]
-    g.emit(attention.flash_attention, args, kv_heads * -(-tokens // many), g.format(k), g.format(v))
+    in_8_bits = g.k_bits == 8 and g.graph.type[k] in cache_rows.CODES
+    op = attention_8bit.flash_attention_8bit if in_8_bits else attention.flash_attention
+    g.emit(op, args, kv_heads * -(-tokens // many), g.format(k), g.format(v))

@@ -43,6 +43,8 @@ class Session:
     also takes ``runtimes``, one per GPU of the machine, and ``reference_kernels``. Otherwise everything is on the CPU.
 
     ``repacked``: tensor name -> (old type, new type), what -rtr changed. ``n_past``: positions in the cache.
+    ``k_bits``: 8 for q . k of prompts in 8 bits where K has 8 (q8_0, q8_KV; its rows are repacked 64 positions at a time), 32
+    for K widened to float32, as it is for other types. On a GPU it changes nothing.
     Raises ModelError for models without weights or kernels, SettingsError for switches that do not fit.
     """
 
@@ -55,7 +57,10 @@ class Session:
         return super().__new__(cls)
 
     def __init__(self, model: Model, settings: Settings | None = None, on_progress: Progress | None = None,
-                 machine: Machine | None = None):
+                 machine: Machine | None = None, k_bits: int = 8):
+        if k_bits not in (8, 32):
+            raise SettingsError(f"q . k in {k_bits} bits: choose 8 or 32")
+        self.k_bits = k_bits
         self.model, self.settings = model, settings or Settings()
         self.on_progress = on_progress
         self.machine = machine or Machine.detect()
@@ -174,7 +179,7 @@ class Session:
         key = (n, n_outputs, n_kv)
         if key not in self._programs:
             graph = self._build(n, n_kv, n_outputs)
-            lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n))
+            lowering = Lowering(graph, self.weights, self.caches, self.inputs, self._rope, self._threads(n), self.k_bits)
             program = lowering.program().link(self._compiling)
             self._forget(program)
             trace = Trace(graph, self, lowering.places, program.keep[0])

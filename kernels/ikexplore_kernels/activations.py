@@ -4,7 +4,7 @@ A *column* is one row of the activation matrix in memory, given by its address (
 a tile: 1 for a single token, TILE otherwise. Within a tile the columns lie side by side:
 
     q int8    [k / 4, width, 4]     codes, four along k ("a quad") per column
-    d float32 [k / 32, width]       scale of 32 values, see ``_quantize_row``
+    d float32 [k / 32, width]       scale of 32 values, see ``quantize_row``
     s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), plus MAGIC_BITS where
                                     width > 1 (see ``tile_scale_add``), or float32 d * sum(q)
 
@@ -43,7 +43,7 @@ def _steps(low, high, r):
 
 
 @inner
-def _quantize_row(x, k, q, sums, d, step):
+def quantize_row(x, k, q, sums, d, step):
     """float32[k] at x -> int8[k] at q, int32 sums of 16 at sums, scales at d, d + step, ...
 
     Rounding is what separates these products from exact arithmetic: the best of three numbers of steps, and then the
@@ -113,7 +113,7 @@ def _tile(record, t, width, k, rows):
         to = q if width == 1 else rows + c * k
         x = get_i64(columns, 8 * c)
         if x != 0:
-            _quantize_row(x, k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
+            quantize_row(x, k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
         else:
             _clear_row(k, to, sums + c * (k // 4), d + 4 * c, 4 * width)
     if width > 1:

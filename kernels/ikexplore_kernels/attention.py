@@ -19,15 +19,21 @@ from .simd import *
 BLOCK = 64  # cache rows at a time
 #: vectors per strip: floats of a strip's maximum, sum and position
 STATE = 48
-_LOG2E = np.float32(math.log2(math.e))
+LOG2E = np.float32(math.log2(math.e))
 _INFINITE, _SIGN = 0x7F800000, -0x80000000
-_LOWEST = np.float32(-1e30)  # instead of -inf: the difference of two is a number
+LOWEST = np.float32(-1e30)  # instead of -inf: the difference of two is a number
+
+
+@inner
+def pad_rows(count):
+    """Rows of keys that are multiplied for ``count`` of them."""
+    return (count + KEYS - 1) // KEYS * KEYS
 
 
 @inner
 def _keys(q, k, stride, size, count, out):
     """count rows at k to float32 [rows, size] at out; the last again up to a multiple of KEYS rows."""
-    for r in range((count + KEYS - 1) // KEYS * KEYS):
+    for r in range(pad_rows(count)):
         row = k + min(r, count - 1) * stride
         for i in range(0, size, 16):
             store_f32x16(out, (r * size + i) * 4, row16(q, row, i))
@@ -110,43 +116,38 @@ def _accumulate(like, w, values, size, count, s, factors, o):
 
 
 @inner
-def _strip(like, w, record, keys, values, count, kv, x, o, s, state):
-    """One block of positions for one strip of columns."""
-    window, factors = arg(record, 21), s + BLOCK * w * 64
-    nearest, farthest = get_i32(state, 128), get_i32(state, (w - 1) * STATE * 4 + 188)
-    if kv <= farthest:
-        _scores(like, w, keys, arg(record, 12), count, x, s)
-        some_hidden = kv + count - 1 > nearest or (window != 0 and kv <= farthest - window)
-        _weigh(w, s, count, kv, window, some_hidden, state, factors)
-        _accumulate(like, w, values, arg(record, 13), count, s, factors, o)
-
-
-@inner
 def _width(v, vectors):
     """Vectors of the strip that begins at vector v: whole strips first, the others one by one."""
     return WIDE if vectors - v >= WIDE else 1
 
 
 @inner
-def _query(record, token, head):
-    return arg(record, 0) + token * arg(record, 1) + head * arg(record, 2)
+def query(record, head, t0, columns, group, column):
+    """Address of a column's query; beyond the last column that one's."""
+    use = min(column, columns - 1)
+    return arg(record, 0) + (t0 + use // group) * arg(record, 1) + (head * group + use % group) * arg(record, 2)
 
 
 @inner
-def _queries(w, record, head, t0, columns, group, first, x, room, state):
-    """A strip's queries, scaled, to float32 [size, w, 16] at x, and its state; padding repeats the last column."""
-    scale = argf(record, 17) * _LOG2E  # weights are powers of two
+def _begin(w, record, t0, columns, group, first, state):
+    """A strip's state: maximum, sum, and the position of each column."""
     for v in range(w):
         mine = state + v * STATE * 4
-        store_f32x16(mine, 0, splat_f32x16(_LOWEST))
+        store_f32x16(mine, 0, splat_f32x16(LOWEST))
         store_f32x16(mine, 64, splat_f32x16(np.float32(0)))
         for c in range(16):
             token = t0 + min(first + v * 16 + c, columns - 1) // group
             put_i32(mine, 128 + c * 4, np.int32(get_i64(arg(record, 18), 0) + token))
+
+
+@inner
+def _queries(w, record, head, t0, columns, group, first, x, room):
+    """A strip's queries, scaled, to float32 [size, w, 16] at x; padding repeats the last column."""
+    scale = argf(record, 17) * LOG2E  # weights are powers of two
+    for v in range(w):
         for i in range(0, arg(record, 12), 16):
             for c in range(16):
-                use = min(first + v * 16 + c, columns - 1)
-                at = _query(record, t0 + use // group, head * group + use % group)
+                at = query(record, head, t0, columns, group, first + v * 16 + c)
                 store_f32x16(room, c * 64, load_f32x16(at, i * 4) * scale)
             store_tuple(transpose16(load_tuple16(room)), room)
             for c in range(16):
@@ -161,7 +162,7 @@ def _inverse(record, head, group, first, columns, state):
         for c in range(16):
             use = min(first + c, columns - 1)
             put_f32(state, 128 + c * 4, get_f32(arg(record, 22), 4 * (head * group + use % group)))
-        sink = load_f32x16(state, 128) * _LOG2E
+        sink = load_f32x16(state, 128) * LOG2E
         both = vmax(top, sink)
         factor = vexp2(top - both)
         return factor / fma(total, factor, vexp2(sink - both))
@@ -182,6 +183,69 @@ def _results(w, record, head, t0, columns, group, first, o, room, state):
                 store_f32x16(to, i * 4, load_f32x16(room, (c - begin) * 64))
 
 
+def attend_with(queries, keys_of, scores):
+    """A chunk of ``flash_attention``, compiled with the three pieces that know how q . k is done."""
+
+    @inner
+    def strip(like, w, record, keys, values, count, kv, x, o, s, state):
+        """One block of positions for one strip of columns."""
+        window, factors = arg(record, 21), s + BLOCK * w * 64
+        nearest, farthest = get_i32(state, 128), get_i32(state, (w - 1) * STATE * 4 + 188)
+        if kv <= farthest:
+            scores(like, w, keys, arg(record, 12), count, x, s)
+            some_hidden = kv + count - 1 > nearest or (window != 0 and kv <= farthest - window)
+            _weigh(w, s, count, kv, window, some_hidden, state, factors)
+            _accumulate(like, w, values, arg(record, 13), count, s, factors, o)
+
+    @inner
+    def attend(kq, vq, record, chunk, thread):
+        group, block, n = arg(record, 15), arg(record, 16), arg(record, 14)
+        size, size_v, past = arg(record, 12), arg(record, 13), get_i64(arg(record, 18), 0)
+        blocks = (n + block - 1) // block
+        head, t0 = chunk // blocks, chunk % blocks * block
+        t1 = min(n, t0 + block)
+        columns = (t1 - t0) * group
+        vectors = (columns + 15) // 16
+        keys = arg(record, 19) + thread * arg(record, 20)
+        values = keys + size * BLOCK * 4
+        s = values + size_v * BLOCK * 4
+        x = s + (BLOCK + 1) * WIDE * 64
+        o = x + vectors * size * 64
+        state = o + vectors * size_v * 64
+        v = 0
+        while v < vectors:
+            w = _width(v, vectors)
+            _begin(w, record, t0, columns, group, v * 16, state + v * STATE * 4)
+            queries(w, record, head, t0, columns, group, v * 16, x + v * size * 64, s)
+            v += w
+        fill_f32(o, vectors * size_v * 16, np.float32(0))
+        window = arg(record, 21)
+        lowest = max(0, past + t0 + 1 - window) if window != 0 else 0
+        for kv in range(lowest, past + t1, BLOCK):
+            count = min(BLOCK, past + t1 - kv)
+            _ask_ahead(record, kv, past + t1, head)
+            keys_of(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
+            _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
+            v = 0
+            while v < vectors:
+                w, columns_at, sums, mine = _width(v, vectors), x + v * size * 64, o + v * size_v * 64, state + v * STATE * 4
+                if w == WIDE:
+                    strip(strip_wide(), WIDE, record, keys, values, count, kv, columns_at, sums, s, mine)
+                else:
+                    strip(strip_one(), 1, record, keys, values, count, kv, columns_at, sums, s, mine)
+                v += w
+        v = 0
+        while v < vectors:
+            w = _width(v, vectors)
+            _results(w, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
+            v += w
+
+    return attend
+
+
+_attend = attend_with(_queries, _keys, _scores)
+
+
 def flash_attention(kq, vq, record, chunk, chunks, thread):
     """Op: attention over a cache whose K has format kq and V format vq.
 
@@ -191,45 +255,7 @@ def flash_attention(kq, vq, record, chunk, chunks, thread):
     a token sees, itself included (0: all), 22 sinks (float32 per query head: one more score without a value) or 0.
     Chunks: KV heads x blocks of tokens, the blocks of a head side by side. Head sizes are multiples of 16.
     """
-    group, block, n = arg(record, 15), arg(record, 16), arg(record, 14)
-    size, size_v, past = arg(record, 12), arg(record, 13), get_i64(arg(record, 18), 0)
-    blocks = (n + block - 1) // block
-    head, t0 = chunk // blocks, chunk % blocks * block
-    t1 = min(n, t0 + block)
-    columns = (t1 - t0) * group
-    vectors = (columns + 15) // 16
-    keys = arg(record, 19) + thread * arg(record, 20)
-    values = keys + size * BLOCK * 4
-    s = values + size_v * BLOCK * 4
-    x = s + (BLOCK + 1) * WIDE * 64
-    o = x + vectors * size * 64
-    state = o + vectors * size_v * 64
-    v = 0
-    while v < vectors:
-        w = _width(v, vectors)
-        _queries(w, record, head, t0, columns, group, v * 16, x + v * size * 64, s, state + v * STATE * 4)
-        v += w
-    fill_f32(o, vectors * size_v * 16, np.float32(0))
-    window = arg(record, 21)
-    lowest = max(0, past + t0 + 1 - window) if window != 0 else 0
-    for kv in range(lowest, past + t1, BLOCK):
-        count = min(BLOCK, past + t1 - kv)
-        _ask_ahead(record, kv, past + t1, head)
-        _keys(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
-        _values(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
-        v = 0
-        while v < vectors:
-            w, queries, sums, mine = _width(v, vectors), x + v * size * 64, o + v * size_v * 64, state + v * STATE * 4
-            if w == WIDE:
-                _strip(strip_wide(), WIDE, record, keys, values, count, kv, queries, sums, s, mine)
-            else:
-                _strip(strip_one(), 1, record, keys, values, count, kv, queries, sums, s, mine)
-            v += w
-    v = 0
-    while v < vectors:
-        w = _width(v, vectors)
-        _results(w, record, head, t0, columns, group, v * 16, o + v * size_v * 64, s, state + v * STATE * 4)
-        v += w
+    _attend(kq, vq, record, chunk, thread)
 
 
 def attention_scratch_bytes(size: int, size_v: int, columns: int) -> int:

@@ -8,6 +8,9 @@ from .formats._tables import IQ4
 from .formats.base import FormatType, widen
 from .simd import *
 
+#: types whose codes have 8 bits: bytes before the first codes of a row, and from 32 codes to the next
+CODES = {"q8_0": (2, 34), "q8_kv": (8, 32)}
+
 _LANES = constant("i32", list(range(16)))
 _IQ4 = constant("u8", [x & 255 for x in IQ4] * 4)
 _first = shuffle(list(range(16)))

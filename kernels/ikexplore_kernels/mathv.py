@@ -31,8 +31,12 @@ def vexp(x):
 
 @inner
 def vexp2(x):
-    """2**x for x <= 0, to 1.7e-7 of it and 1 for 0; below -126 it stays at 1.2e-38 (least-maximum polynomial of degree 5)."""
-    x = vmax(x, splat_f32x16(np.float32(-126)))
+    """2**x for x <= 0, to 1.7e-7 of it and 1 for 0; it fades from -126 on and is 0 from -127.
+
+    A polynomial of degree 5 with the least maximum error. At -127 the bits of 1 and of the exponent cancel; the remainder is
+    not negative there, so that none wraps around.
+    """
+    x = vmax(x, splat_f32x16(np.float32(-127)))
     shifted = x + _MAGIC
     r = x - (shifted - _MAGIC)
     p = fma(splat_f32x16(_P2[0]), r, splat_f32x16(_P2[1]))

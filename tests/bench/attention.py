@@ -1,7 +1,7 @@
 """Rates of flash attention: python tests/bench/attention.py [--kinds f16 q8_0] [--past 0 1024 8192] [--head 64] [--clock cpu].
 
 One thread, 16 heads over 8 KV heads, as many layers as make the cache larger than a processor's: microseconds per layer for a
-prompt of 512 tokens with its GFLOP/s, and for a single token with its GB/s of cache.
+prompt of 512 tokens with its GFLOP/s (both ways where K has 8 bits), and for a single token with its GB/s of cache.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
-from ikexplore_kernels import attention, attention_one  # noqa: E402
+from ikexplore_kernels import attention, attention_8bit, attention_one, cache_rows  # noqa: E402
 from ikexplore_kernels.formats import get  # noqa: E402
 from ikexplore_kernels.program import Instruction, Program  # noqa: E402
 from ikexplore_kernels.team import Team  # noqa: E402
@@ -29,7 +29,7 @@ def at(a):
 class Case:
     """Attention of ``tokens`` after ``past`` positions, a layer after the other."""
 
-    def __init__(self, kind, past, tokens, size, layers, columns):
+    def __init__(self, kind, past, tokens, size, layers, columns, op=attention.flash_attention):
         f, rng = get(kind), np.random.default_rng(0)
         row = f.row_bytes(size)
         some = f.encode(rng.standard_normal((KV_HEADS * 16, size), np.float32)).reshape(16, KV_HEADS * row)
@@ -47,7 +47,7 @@ class Case:
             count = tokens if tokens > 1 else KV_HEADS
             tail = [size, size, count, group, many, size**-0.5, at(self.past), at(self.scratch), need, 0, 0]
             if tokens > 1:
-                ops = [Instruction(attention.flash_attention, [*sources, at(self.y), *self.y.strides[:2], *tail],
+                ops = [Instruction(op, [*sources, at(self.y), *self.y.strides[:2], *tail],
                                    KV_HEADS * -(-tokens // many), f, f)]
             else:
                 ops = [Instruction(attention_one.attention_part, [*sources, at(self.partial), 1, KV_HEADS, *tail], 1, f, f)]
@@ -77,13 +77,16 @@ def main():
     for kind in o.kinds:
         for past in o.past:
             layers = max(1, min(16, 32768 // (past + 1)))
-            many, one = Case(kind, past, 512, o.head, 1, o.columns), Case(kind, past, 1, o.head, layers, o.columns)
+            one = Case(kind, past, 1, o.head, layers, o.columns)
+            ops = [attention.flash_attention, *([attention_8bit.flash_attention_8bit] if kind in cache_rows.CODES else [])]
+            many = [Case(kind, past, 512, o.head, 1, o.columns, op) for op in ops]
             for _ in range(o.rounds):
-                many.round(team, stop, clock)
-                one.round(team, stop, clock)
-            flops, rate = many.flops / many.best / 1e9, one.bytes / one.best / 1e9
-            print(f"{kind:6} head {o.head} past {past:5}: 512 tokens {many.best * 1e6:9.0f} us {flops:6.1f} GFLOP/s; "
-                  f"one {one.best * 1e6:8.1f} us {rate:6.2f} GB/s", flush=True)
+                for case in (*many, one):
+                    case.round(team, stop, clock)
+            cells = [f"{bits} bits {c.best * 1e6:9.0f} us {c.flops / c.best / 1e9:6.1f} GFLOP/s"
+                     for bits, c in zip((32, 8), many)]
+            print(f"{kind:6} head {o.head} past {past:5}: 512 tokens, q . k in {', in '.join(cells)}; "
+                  f"one {one.best * 1e6:8.1f} us {one.bytes / one.best / 1e9:6.2f} GB/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from kernel_harness import at, close, run
 
-from ikexplore_kernels import attention, attention_one, rows
+from ikexplore_kernels import attention, attention_8bit, attention_one, rows
 from ikexplore_kernels.formats import get
 from ikexplore_kernels.formats._format import work_bytes
 from ikexplore_kernels.program import Instruction
@@ -73,33 +73,58 @@ def naive_attention(q, k, v, past, scale, window=0, sinks=None):
     return out
 
 
-@pytest.mark.parametrize("kinds, window, sinks", [
-    (("f16", "f16"), 0, None), (("f16", "f16"), 13, (-1.0, 4.0)), (("q6_0", "q4_1"), 0, None), (("bf16", "f32"), 70, None)])
-@pytest.mark.parametrize("tokens, past, block", [(1, 0, 1), (1, 200, 1), (9, 60, 4), (70, 3, 24)])
-@pytest.mark.parametrize("heads, kv_heads, size, size_v", [(4, 2, 64, 64), (8, 1, 32, 96)])
-def test_flash_attention(kinds, window, sinks, tokens, past, block, heads, kv_heads, size, size_v):
-    fk, fv = get(kinds[0]), get(kinds[1])
-    n = past + tokens
-    q = RNG.standard_normal((tokens, heads, size), np.float32)
-    k = fk.encode(RNG.standard_normal((n, kv_heads * size), np.float32))
+def prompt(op, kinds, q, past, block, kv_heads, size_v, window=0, sinks=None):
+    """(what the op gives, what the plain attention gives) for q [tokens, heads, size] over random K and V of these types."""
+    (tokens, heads, size), (fk, fv) = q.shape, map(get, kinds)
+    n, group = past + tokens, heads // kv_heads
+    k = fk.encode(RNG.standard_normal((n * kv_heads, size), np.float32)).reshape(n, -1)
     v = fv.encode(RNG.standard_normal((n, kv_heads * size_v), np.float32))
-    y, where, group = np.zeros((tokens, heads, size_v), np.float32), np.array([past]), heads // kv_heads
+    y, where = np.zeros((tokens, heads, size_v), np.float32), np.array([past])
     need = attention.attention_scratch_bytes(size, size_v, block * group)
     scratch = np.zeros((2, need + 64), np.uint8)
     scratch[:, need:] = 77
     sink = np.resize(np.array(sinks or [0], np.float32), heads)
     args = [*sources(q, k, v, fk, fv), at(y), *y.strides[:2], size, size_v, tokens, group, block, size**-0.5, at(where),
             at(scratch), scratch.shape[1], window, at(sink) if sinks else 0]
-    run([Instruction(attention.flash_attention, args, kv_heads * -(-tokens // block), fk, fv)])
-    dense_k = fk.decode(k, kv_heads * size).reshape(n, kv_heads, size)
-    dense_v = fv.decode(v, kv_heads * size_v).reshape(n, kv_heads, size_v)
-    close(y, naive_attention(q, dense_k, dense_v, past, size**-0.5, window, sink if sinks else None), 2e-6)
+    run([Instruction(op, args, kv_heads * -(-tokens // block), fk, fv)])
     assert (scratch[:, need:] == 77).all(), "scratch was written beyond its end"
+    dense_k = fk.decode(k.reshape(n * kv_heads, -1), size).reshape(n, kv_heads, size)
+    dense_v = fv.decode(v, kv_heads * size_v).reshape(n, kv_heads, size_v)
+    return y, naive_attention(q, dense_k, dense_v, past, size**-0.5, window, sink if sinks else None)
 
 
-def test_what_is_worked_on_at_once_changes_no_bit():
+@pytest.mark.parametrize("kinds, window, sinks", [
+    (("f16", "f16"), 0, None), (("f16", "f16"), 13, (-1.0, 4.0)), (("q6_0", "q4_1"), 0, None), (("bf16", "f32"), 70, None)])
+@pytest.mark.parametrize("tokens, past, block", [(1, 0, 1), (1, 200, 1), (9, 60, 4), (70, 3, 24)])
+@pytest.mark.parametrize("heads, kv_heads, size, size_v", [(4, 2, 64, 64), (8, 1, 32, 96)])
+def test_flash_attention(kinds, window, sinks, tokens, past, block, heads, kv_heads, size, size_v):
+    q = RNG.standard_normal((tokens, heads, size), np.float32)
+    close(*prompt(attention.flash_attention, kinds, q, past, block, kv_heads, size_v, window, sinks), 2e-6)
+
+
+@pytest.mark.parametrize("kinds, window, sinks", [
+    (("q8_0", "f16"), 0, None), (("q8_0", "f16"), 13, (-1.0, 4.0)), (("q8_kv", "f16"), 0, None)])
+@pytest.mark.parametrize("tokens, past, block", [(1, 200, 1), (9, 60, 4), (70, 3, 24)])
+@pytest.mark.parametrize("heads, kv_heads, size, size_v", [(4, 2, 64, 64), (8, 1, 32, 96), (2, 1, 576, 512)])
+def test_8_bits_are_exact_for_queries_in_8_bits(kinds, window, sinks, tokens, past, block, heads, kv_heads, size, size_v):
+    """Each 32 numbers are a scale times whole numbers up to 127, so that quantizing the queries loses nothing."""
+    codes = RNG.integers(-127, 128, (tokens, heads, size // 32, 32))
+    codes[..., 5] = RNG.choice([-127, 127], codes.shape[:-1])
+    q = (codes * RNG.uniform(0.001, 0.02, (*codes.shape[:-1], 1))).astype(np.float32).reshape(tokens, heads, size)
+    close(*prompt(attention_8bit.flash_attention_8bit, kinds, q, past, block, kv_heads, size_v, window, sinks), 4e-6)
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q8_kv"])
+def test_8_bit_queries_cost_half_a_percent(kind):
+    q = RNG.standard_normal((60, 4, 128), np.float32)
+    y, want = prompt(attention_8bit.flash_attention_8bit, (kind, "f16"), q, 40, 24, 2, 64)
+    assert 0.001 < np.sqrt(((y - want) ** 2).mean() / (want**2).mean()) < 0.008
+
+
+@pytest.mark.parametrize("op, kind", [(attention.flash_attention, "f16"), (attention_8bit.flash_attention_8bit, "q8_0")])
+def test_what_is_worked_on_at_once_changes_no_bit(op, kind):
     """Neither how many tokens are a chunk nor how many are a micro-batch."""
-    f, (heads, kv_heads, size, total) = get("f16"), (4, 2, 32, 96)
+    f, (heads, kv_heads, size, total) = get(kind), (4, 2, 32, 96)
     q = RNG.standard_normal((total, heads, size), np.float32)
     k, v = (f.encode(RNG.standard_normal((total, kv_heads * size), np.float32)) for _ in range(2))
 
@@ -110,10 +135,12 @@ def test_what_is_worked_on_at_once_changes_no_bit():
             where[0], part, out = past, q[past : past + ubatch], y[past : past + ubatch]
             args = [*sources(part, k, v, f, f), at(out), *out.strides[:2], size, size, len(part), 2, block, size**-0.5,
                     at(where), at(scratch), scratch.shape[1], 0, 0]
-            run([Instruction(attention.flash_attention, args, kv_heads * -(-len(part) // block), f, f)])
+            run([Instruction(op, args, kv_heads * -(-len(part) // block), f, f)])
         return y
 
     want = by(96, 24)
+    first = np.repeat(f.decode(v[:1], kv_heads * size).reshape(kv_heads, size), heads // kv_heads, axis=0)
+    assert np.array_equal(want[0], first), "what token 0 does not see adds nothing, not even a denormal"
     for ubatch, block in [(96, 48), (96, 7), (32, 24), (64, 24), (16, 16)]:
         assert np.array_equal(by(ubatch, block), want), (ubatch, block)
 

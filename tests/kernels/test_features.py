@@ -23,9 +23,9 @@ SETS = {
 #: a type with a table, blocks of 256 and scales per 16; attention with an f16 cache. No more, as compiling takes long
 PRODUCT = "test_product.py::test_product[7-iq4_k]"
 ATTENTION = "test_attention.py::test_flash_attention[4-2-64-64-9-60-4-kinds0-0-None]"
-TESTS = {"baseline": [PRODUCT, ATTENTION], "avx2": ["test_product.py::test_product[1-iq4_k]", PRODUCT, ATTENTION],
-         "avx-vnni, 256 bits": [PRODUCT]}
-
+EIGHT = "test_attention.py::test_8_bits_are_exact_for_queries_in_8_bits[4-2-64-64-9-60-4-kinds0-0-None]"
+TESTS = {"baseline": [PRODUCT, ATTENTION], "avx2": ["test_product.py::test_product[1-iq4_k]", PRODUCT, ATTENTION, EIGHT],
+         "avx-vnni, 256 bits": [PRODUCT, EIGHT]}
 
 
 @pytest.mark.parametrize("name", some(list(SETS), ["avx2"], "the same code on AVX2 is tested"))

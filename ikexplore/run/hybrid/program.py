@@ -35,10 +35,11 @@ class Hybrid:
     """One scheduled graph on some devices; ``run`` evaluates it once. ``gpus``: the lowering of each GPU by number."""
 
     def __init__(self, schedule: Schedule, devices: list[Device], memories: list[Memory], weights: dict[str, Weight],
-                 caches: dict[str, np.ndarray], inputs: Inputs, rope: Any, threads: int, turns: Callable[..., int]):
+                 caches: dict[str, np.ndarray], inputs: Inputs, rope: Any, threads: int, turns: Callable[..., int],
+                 k_bits: int = 8):
         self.schedule, self.devices, self.inputs = schedule, devices, inputs
         self.graph, self.cpu = schedule.graph, len(schedule.backends) - 1
-        self.lowered = CpuLowering(schedule, weights, caches, inputs, rope, threads)
+        self.lowered = CpuLowering(schedule, weights, caches, inputs, rope, threads, k_bits)
         self.program: Program = self.lowered.program()
         self.gpus = [GpuLowering(schedule, i, memory, partial(turns, i)) for i, memory in enumerate(memories)]
         self.steps: dict[int, list[Step]] = {}

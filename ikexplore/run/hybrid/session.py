@@ -123,7 +123,7 @@ class HybridSession(Session):
         """The graph of a shape, lowered but not compiled."""
         planned = self._schedule(self._build(n, n_kv, n_outputs))
         return Hybrid(planned, self.devices, self._memories, self.weights, self.caches, self.inputs, self._rope,
-                      self._threads(n), self._turned)
+                      self._threads(n), self._turned, self.k_bits)
 
     def _program(self, n: int, n_outputs: int) -> Any:
         n_kv = n_cells(self.context, n, self.n_past + n)
