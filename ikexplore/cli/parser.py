@@ -54,8 +54,8 @@ def _sweep(add: Add) -> argparse.ArgumentParser:
     sweep.add_argument("--jsonl", metavar="PATH", help="write the rows to a file, a JSON object a line")
     sweep.add_argument("-r", "--repetitions", type=int, default=1, metavar="N", help="time every row N times")
     sweep.add_argument("--cold", action="store_true", help="have the kernel forget the model's files first (needs no root)")
-    sweep.add_argument("--k-bits", type=int, default=8, choices=(8, 32), metavar="N",
-                       help="q . k of prompts over a q8_0 or q8_KV cache in 8 bits (default), or in float32 (32)")
+    sweep.add_argument("--k-bits", type=int, default=32, choices=(8, 32), metavar="N",
+                       help="8: q . k of prompts over a q8_0 or q8_KV cache in 8 bits; 32 (default): in float32")
     sweep.add_argument("--binary", metavar="PROGRAM", help="run this llama-sweep-bench in place of the engine here")
     return sweep
 

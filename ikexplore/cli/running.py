@@ -43,7 +43,7 @@ def sweep(options: argparse.Namespace) -> int:
 
     common = {"repetitions": options.repetitions, "progress": progress, "on_row": show, "on_progress": tell}
     if options.binary:
-        if options.k_bits != 8:
+        if options.k_bits != 32:
             raise IkexploreError(f"--k-bits {options.k_bits} is for the engine here; leave out --binary or --k-bits")
         result = _by_program(options, model, settings, common)
     else:

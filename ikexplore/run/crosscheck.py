@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ikexplore_kernels.cache_rows import CODES
 from ikexplore_kernels.formats import get
 
 from ..errors import SettingsError
@@ -312,14 +311,10 @@ class _Check:
             kinds = {g.type[row], *(k for k in _cache_types(self.first.settings)), *(_cache_types(self.second.settings))}
             rows = np.ascontiguousarray(exact.floats(exact.sources(row)[0]), np.float32).reshape(want.shape)
             return np.sqrt(sum(np.square(_rounded(rows, kind) - rows) for kind in kinds))
-        instead = {int(g.srcs[row][i]): x for i, x in cached.items()}
-        if any(exact.floats(s).shape != x.shape for s, x in instead.items()):
-            return None
-        q = int(g.srcs[row][0])
-        keys = {side.settings.cache_type_k.lower() for side in (self.first, self.second)}
-        if op == "FLASH_ATTN_EXT" and g.ne[q][1] > 1 and not keys.isdisjoint(CODES):  # q . k of prompts, see ``Session.k_bits``
-            instead[q] = eight_bits(np.ascontiguousarray(exact.floats(q)))
-        if instead:
+        if cached:
+            instead = {int(g.srcs[row][i]): x for i, x in cached.items()}
+            if any(exact.floats(s).shape != x.shape for s, x in instead.items()):
+                return None
             return compute(NaiveValues(self.weights, values, instead), row) - compute(exact, row)
         return None
 

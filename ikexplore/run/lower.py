@@ -72,7 +72,7 @@ class Lowering:
     """State while one graph is lowered; ``program()`` is the result. Ops are in ``lower_ops``."""
 
     def __init__(self, graph: Graph, weights: dict[str, Weight], caches: dict[str, np.ndarray], inputs: Inputs,
-                 rope: Any, threads: int, k_bits: int = 8):
+                 rope: Any, threads: int, k_bits: int = 32):
         self.graph, self.weights, self.caches, self.inputs, self.rope = graph, weights, caches, inputs, rope
         self.threads, self.k_bits = threads, k_bits
         self.instructions: list[Instruction] = []

@@ -43,8 +43,8 @@ class Session:
     also takes ``runtimes``, one per GPU of the machine, and ``reference_kernels``. Otherwise everything is on the CPU.
 
     ``repacked``: tensor name -> (old type, new type), what -rtr changed. ``n_past``: positions in the cache.
-    ``k_bits``: 8 for q . k of prompts in 8 bits where K has 8 (q8_0, q8_KV; its rows are repacked 64 positions at a time), 32
-    for K widened to float32, as it is for other types. On a GPU it changes nothing.
+    ``k_bits``: 32 for a quantized K widened to float32; 8 for q . k of prompts in 8 bits where K has 8 (q8_0, q8_KV), its rows
+    repacked 64 positions at a time: faster, with the reference's noise of 8-bit queries. On a GPU it changes nothing.
     Raises ModelError for models without weights or kernels, SettingsError for switches that do not fit.
     """
 
@@ -57,7 +57,7 @@ class Session:
         return super().__new__(cls)
 
     def __init__(self, model: Model, settings: Settings | None = None, on_progress: Progress | None = None,
-                 machine: Machine | None = None, k_bits: int = 8):
+                 machine: Machine | None = None, k_bits: int = 32):
         if k_bits not in (8, 32):
             raise SettingsError(f"q . k in {k_bits} bits: choose 8 or 32")
         self.k_bits = k_bits

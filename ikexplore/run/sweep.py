@@ -92,7 +92,7 @@ def sweep(
     on_row: Callable[[dict], None] | None = None,
     on_progress: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
-    k_bits: int = 8,
+    k_bits: int = 32,
 ) -> Sweep:
     """Measure PP and TG on this machine with the engine's kernels.
 
@@ -179,7 +179,7 @@ class _Run:
                 self.session, result.machine, result.repacked = session, session.machine, session.repacked
                 if session.computed_on != "CPU":
                     result.facts["computed on"] = session.computed_on
-                if self.k_bits != 8:
+                if self.k_bits != 32:
                     result.facts["q . k"] = f"{self.k_bits} bits"
                 watcher = _Watcher(self.stop, session) if self.stop else None
                 self._rows(result)

@@ -19,7 +19,7 @@ class CpuLowering(Lowering):
     ``copies``: number of a copy -> its place. ``splits``: number of a split -> (first, end) of its instructions."""
 
     def __init__(self, schedule: Schedule, weights: dict[str, Weight], caches: dict[str, np.ndarray], inputs: Inputs, rope: Any,
-                 threads: int, k_bits: int = 8):
+                 threads: int, k_bits: int = 32):
         self.schedule, self.cpu = schedule, len(schedule.backends) - 1
         cut = schedule.cut
         self.copy_of = {int(s): c for c, (s, to) in enumerate(zip(cut.source, cut.to)) if to == self.cpu}

@@ -36,7 +36,7 @@ class Hybrid:
 
     def __init__(self, schedule: Schedule, devices: list[Device], memories: list[Memory], weights: dict[str, Weight],
                  caches: dict[str, np.ndarray], inputs: Inputs, rope: Any, threads: int, turns: Callable[..., int],
-                 k_bits: int = 8):
+                 k_bits: int = 32):
         self.schedule, self.devices, self.inputs = schedule, devices, inputs
         self.graph, self.cpu = schedule.graph, len(schedule.backends) - 1
         self.lowered = CpuLowering(schedule, weights, caches, inputs, rope, threads, k_bits)
