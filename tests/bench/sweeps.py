@@ -6,6 +6,7 @@ For each model and type: best tokens/s over the rounds at each n_kv, per layout 
 the reference's, best layout against best layout. A round runs every contender once, so that a busy spell hits all. On a
 machine that others use too, ``--clock cpu --threads 1`` counts CPU seconds instead: ours by the process clock, the
 reference's by a preloaded clock (needs cc). Models are made once and kept in --cache (about 0.3 to 1.4 GB a file).
+``--kv q8_0``: caches of that type; the layout ``8bit`` is ours, plain, with q . k in 8 bits.
 """
 
 import argparse
@@ -72,15 +73,17 @@ class Ours(Contender):
     def rows(self):
         o = self.o
         settings = Settings(n_ctx=max(o.n_kv) + o.ubatch, n_ubatch=o.ubatch, n_batch=max(o.ubatch, 512), n_threads=o.threads,
-                            n_threads_batch=o.threads, rtr="rtr" in self.name)
-        return [r for r in sweep_module.sweep(open_model(self.path), settings, progress=False).rows if r["n_kv"] in o.n_kv]
+                            n_threads_batch=o.threads, rtr="rtr" in self.name, cache_type_k=o.kv, cache_type_v=o.kv)
+        k_bits = 8 if "8bit" in self.name else 32
+        found = sweep_module.sweep(open_model(self.path), settings, progress=False, k_bits=k_bits)
+        return [r for r in found.rows if r["n_kv"] in o.n_kv]
 
 
 class Theirs(Contender):
     def rows(self):
         o = self.o
         command = [o.against, "-m", self.path, "-c", max(o.n_kv) + o.ubatch, "-ub", o.ubatch, "-t", o.threads,
-                   "--output-format", "jsonl", *(["-rtr"] if "rtr" in self.name else [])]
+                   "-ctk", o.kv, "-ctv", o.kv, "--output-format", "jsonl", *(["-rtr"] if "rtr" in self.name else [])]
         env = os.environ | ({"LD_PRELOAD": o.preload} if o.preload else {})
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=env, cwd=tempfile.gettempdir())
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -94,7 +97,7 @@ def measure(model, kind, o):
     path = bench_model(model, kind, Path(o.cache))
     contenders = [Ours(f"ours {x}", path, o) for x in o.layouts]
     if o.against:
-        contenders += [Theirs(f"theirs {x}", path, o) for x in o.layouts]
+        contenders += [Theirs(f"theirs {x}", path, o) for x in o.layouts if x != "8bit"]
     for _ in range(o.rounds):
         for c in contenders:
             c.round()
@@ -119,7 +122,8 @@ def main():
     p.add_argument("types", nargs="*", default=TYPES)
     p.add_argument("--models", nargs="+", default=["dense", "moe"], choices=["demo", "dense", "moe"])
     p.add_argument("--against", help="a llama-sweep-bench")
-    p.add_argument("--layouts", nargs="+", default=["plain", "rtr"], choices=["plain", "rtr"])
+    p.add_argument("--layouts", nargs="+", default=["plain", "rtr"], choices=["plain", "rtr", "8bit"])
+    p.add_argument("--kv", default="f16", help="type of both caches")
     p.add_argument("--n-kv", nargs="+", type=int, default=[0, 1024], help="multiples of --ubatch")
     p.add_argument("--ubatch", type=int, default=512)
     p.add_argument("--threads", type=int, default=2)
@@ -134,6 +138,7 @@ def main():
             sys.exit("--clock cpu: waiting threads use CPU time as well; give --threads 1")
         sweep_module.time = SimpleNamespace(perf_counter=time.process_time)
     names = [f"{who} {x}" for who in (("ours", "theirs") if o.against else ("ours",)) for x in o.layouts]
+    names = [name for name in names if name != "theirs 8bit"]
     print(f"tokens/s, {o.threads} threads, {o.clock} clock, best of {o.rounds}; columns: {', '.join(names)}, = ratio")
     print(f"{'model':6}{'type':9} | " + " | ".join(f"{w} at n_kv {n}" for n in o.n_kv for w in ("PP", "TG")))
     for model in o.models:
