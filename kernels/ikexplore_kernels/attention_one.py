@@ -1,7 +1,8 @@
 """Attention of a single token: bound by reading the cache, so its positions are shared out among the threads.
 
 A chunk takes some KV heads and one part of the positions; it leaves a maximum, a sum and an unscaled result for each query
-head. ``merge_parts`` puts the parts together.
+head. ``merge_parts`` puts the parts together. While it works on some positions it asks for the next ones, a line now and
+then: many asked for at once fill the core's buffers, and then work waits for memory instead of hiding it.
 """
 
 import math
@@ -10,19 +11,48 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
-from .cache_rows import ask_rows, row16
-from .mathv import vexp
+from .cache_rows import row16
+from .mathv import vexp2
 from .simd import *
 
 STEP = 32  # positions at a time
+LOG2E, LN2 = np.float32(math.log2(math.e)), np.float32(math.log(2))  # weights are powers of two
 
 
 @inner
-def _widen(q, rows, stride, size, count, out):
-    """count cache rows to float32 [count, size] at out."""
+def _ahead(record, i, kv, count, h0, h1):
+    """What ``_ask`` starts from: cache i's rows of heads h0 to h1 at ``count`` positions from kv on."""
+    stride, width = arg(record, i + 1), arg(record, i + 2) * (h1 - h0)
+    at = arg(record, i) + kv * stride + h0 * arg(record, i + 2)
+    return at, at + width, at + count * stride, stride, width
+
+
+@inner
+def _ask(place):
+    """Ask for a line, in the order of memory; the next place. Nothing beyond the last."""
+    at, end, limit, stride, width = place
+    if at < limit:
+        prefetch_far(at, 0)
+        at += 64
+        if at >= end:
+            end += stride
+            at = end - width
+    return at, end, limit, stride, width
+
+
+@inner
+def _widen(q, rows, stride, size, count, out, place, lines):
+    """count cache rows to float32 [count, size] at out, asking for ``lines`` lines at each."""
     for r in range(count):
-        for i in range(0, size, 16):
-            store_f32x16(out, (r * size + i) * 4, row16(q, rows + r * stride, i))
+        row, to = rows + r * stride, out + r * size * 4
+        for b in range(size >> 5):  # 32 at a time: their scale is loaded once
+            store_f32x16(to, b * 128, row16(q, row, b * 32))
+            store_f32x16(to, b * 128 + 64, row16(q, row, b * 32 + 16))
+        if size & 16 != 0:
+            store_f32x16(to, (size - 16) * 4, row16(q, row, size - 16))
+        for _ in range(lines):
+            place = _ask(place)
+    return place
 
 
 @inner
@@ -38,13 +68,26 @@ def _scores(x, keys, size, scale, count, s):
 
 
 @inner
+def _scores_of_two(x, y, keys, size, scale, count, s):
+    """The same for two queries: float32[2, 32] at s."""
+    for eight in range(0, count, 8):
+        acc = splat16(splat_f32x16(np.float32(0)))
+        for i in range(0, size, 16):
+            acc = rows8_fma(acc, keys + (eight * size + i) * 4, size * 4, load_f32x16(x, i * 4), load_f32x16(y, i * 4))
+        store_halves(sums16(acc) * scale, s + eight * 4, s + (STEP + eight) * 4)
+    for r in range(count, STEP):
+        put_f32(s, r * 4, np.float32(-np.inf))
+        put_f32(s, (STEP + r) * 4, np.float32(-np.inf))
+
+
+@inner
 def _weigh(s, state):
     """Scores to weights in place; maximum and sum at ``state`` are carried on. The factor for what was summed before."""
     a, b = load_f32x16(s, 0), load_f32x16(s, 64)
     old = get_f32(state, 0)
     new = max(old, vtop(vmax(a, b)))
-    factor = np.float32(math.exp(old - new))
-    a, b = vexp(a - new), vexp(b - new)
+    factor = vfirst(vexp2(splat_f32x16(old - new)))
+    a, b = vexp2(a - new), vexp2(b - new)
     store_f32x16(s, 0, a)
     store_f32x16(s, 64, b)
     put_f32(state, 0, new)
@@ -53,7 +96,7 @@ def _weigh(s, state):
 
 
 @inner
-def _add_values(values, size, count, s, factor, o):
+def _add_values(values, size, count, s, factor, o, place):
     """float32[size] at o = o * factor + weights . values."""
     i = 0
     while i + 64 <= size:
@@ -65,6 +108,7 @@ def _add_values(values, size, count, s, factor, o):
             b = fma(load_f32x16(values, at + 64), p, b)
             c = fma(load_f32x16(values, at + 128), p, c)
             d = fma(load_f32x16(values, at + 192), p, d)
+            place = _ask(place)
         store_f32x16(o, i * 4, a)
         store_f32x16(o, i * 4 + 64, b)
         store_f32x16(o, i * 4 + 128, c)
@@ -76,16 +120,58 @@ def _add_values(values, size, count, s, factor, o):
             a = fma(load_f32x16(values, (r * size + i) * 4), splat_f32x16(get_f32(s, r * 4)), a)
         store_f32x16(o, i * 4, a)
         i += 16
+    return place
 
 
 @inner
-def _ask_ahead(record, kv, last, head, h0, h1):
-    """Ask for this head's share of the next step: whole rows of all heads, as they lie in memory one after the other."""
-    count = max(0, min(STEP, last - kv - STEP))
-    first, end = count * (head - h0) // (h1 - h0), count * (head - h0 + 1) // (h1 - h0)
-    for i in (3, 6):
-        stride, per_head = arg(record, i + 1), arg(record, i + 2)
-        ask_rows(arg(record, i) + (kv + STEP) * stride, stride, first, end, h0 * per_head, (h1 - h0) * per_head)
+def _add_to_two(values, size, count, s, f, g, o, p, place):
+    """``_add_values`` for two queries, whose weights lie one after the other: each value is loaded once."""
+    i = 0
+    while i + 64 <= size:
+        a, b = load_f32x16(o, i * 4) * f, load_f32x16(o, i * 4 + 64) * f
+        c, d = load_f32x16(o, i * 4 + 128) * f, load_f32x16(o, i * 4 + 192) * f
+        k, l = load_f32x16(p, i * 4) * g, load_f32x16(p, i * 4 + 64) * g
+        m, n = load_f32x16(p, i * 4 + 128) * g, load_f32x16(p, i * 4 + 192) * g
+        for r in range(count):
+            u, v, at = splat_f32x16(get_f32(s, r * 4)), splat_f32x16(get_f32(s, (STEP + r) * 4)), (r * size + i) * 4
+            x = load_f32x16(values, at)
+            a, k = fma(x, u, a), fma(x, v, k)
+            x = load_f32x16(values, at + 64)
+            b, l = fma(x, u, b), fma(x, v, l)
+            x = load_f32x16(values, at + 128)
+            c, m = fma(x, u, c), fma(x, v, m)
+            x = load_f32x16(values, at + 192)
+            d, n = fma(x, u, d), fma(x, v, n)
+            place = _ask(place)
+        store_tuple((a, b, c, d), o + i * 4)
+        store_tuple((k, l, m, n), p + i * 4)
+        i += 64
+    while i < size:
+        a, k = load_f32x16(o, i * 4) * f, load_f32x16(p, i * 4) * g
+        for r in range(count):
+            x = load_f32x16(values, (r * size + i) * 4)
+            a, k = fma(x, splat_f32x16(get_f32(s, r * 4)), a), fma(x, splat_f32x16(get_f32(s, (STEP + r) * 4)), k)
+        store_f32x16(o, i * 4, a)
+        store_f32x16(p, i * 4, k)
+        i += 16
+    return place
+
+
+@inner
+def _group(record, first, group, count, keys, values, s, out, step, place):
+    """All queries of a KV head with ``count`` positions, two by two; their partial results are ``step`` bytes apart."""
+    size, size_v, scale = arg(record, 12), arg(record, 13), argf(record, 17) * LOG2E
+    for c in range(first, first + group, 2):
+        x, o = arg(record, 0) + c * arg(record, 2), out + c * step
+        if c + 1 < first + group:
+            p = o + step
+            _scores_of_two(x, x + arg(record, 2), keys, size, scale, count, s)
+            f, g = _weigh(s, o), _weigh(s + STEP * 4, p)
+            place = _add_to_two(values, size_v, count, s, f, g, o + 64, p + 64, place)
+        else:
+            _scores(x, keys, size, scale, count, s)
+            place = _add_values(values, size_v, count, s, _weigh(s, o), o + 64, place)
+    return place
 
 
 def attention_part(kq, vq, record, chunk, chunks, thread):
@@ -110,16 +196,18 @@ def attention_part(kq, vq, record, chunk, chunks, thread):
     for c in range(h0 * group, h1 * group):
         put_f32(out, c * parts * row, np.float32(-np.inf))
         fill_f32(out + c * parts * row + 4, 15 + size_v, np.float32(0))
+    lines_k, lines_v = (arg(record, 5) + 63) // 64, (arg(record, 8) + 63) // 64  # to ask for at each row of a head
+    lines_v = max(0, lines_v - (group + 1) // 2 * (size_v // 64))  # the rest while values are added
     for kv in range(first, last, STEP):
-        count = min(STEP, last - kv)
+        count, more = min(STEP, last - kv), max(0, min(STEP, last - kv - STEP))
+        next_k, next_v = _ahead(record, 3, kv + STEP, more, h0, h1), _ahead(record, 6, kv + STEP, more, h0, h1)
         for head in range(h0, h1):
-            _ask_ahead(record, kv, last, head, h0, h1)
-            _widen(kq, arg(record, 3) + kv * arg(record, 4) + head * arg(record, 5), arg(record, 4), size, count, keys)
-            _widen(vq, arg(record, 6) + kv * arg(record, 7) + head * arg(record, 8), arg(record, 7), size_v, count, values)
-            for c in range(head * group, head * group + group):
-                state = out + c * parts * row
-                _scores(arg(record, 0) + c * arg(record, 2), keys, size, argf(record, 17), count, s)
-                _add_values(values, size_v, count, s, _weigh(s, state), state + 64)
+            k, v = arg(record, 3) + head * arg(record, 5), arg(record, 6) + head * arg(record, 8)
+            next_k = _widen(kq, k + kv * arg(record, 4), arg(record, 4), size, count, keys, next_k, (lines_k + 1) // 2)
+            next_v = _widen(vq, v + kv * arg(record, 7), arg(record, 7), size_v, count, values, next_v, lines_v)
+            for _ in range(count * (lines_k // 2)):
+                next_k = _ask(next_k)
+            next_v = _group(record, head * group, group, count, keys, values, s, out, parts * row, next_v)
 
 
 def merge_parts(a, b, record, chunk, chunks, thread):
@@ -133,12 +221,12 @@ def merge_parts(a, b, record, chunk, chunks, thread):
         for p in range(parts):
             top = max(top, get_f32(at, p * row))
         if arg(record, 6) != 0:
-            sink = get_f32(arg(record, 6), 4 * h)
+            sink = get_f32(arg(record, 6), 4 * h) * LOG2E
             top = max(top, sink)
-            total = np.float32(math.exp(sink - top))
+            total = np.float32(math.exp(LN2 * (sink - top)))
         fill_f32(out, size, np.float32(0))
         for p in range(parts):
-            factor = np.float32(math.exp(get_f32(at, p * row) - top))
+            factor = np.float32(math.exp(LN2 * (get_f32(at, p * row) - top)))
             total += factor * get_f32(at, p * row + 4)
             for i in range(0, size, 16):
                 part = load_f32x16(at, p * row + 64 + i * 4)
@@ -149,4 +237,4 @@ def merge_parts(a, b, record, chunk, chunks, thread):
 
 def part_scratch_bytes(size: int, size_v: int) -> int:
     """Bytes of scratch per thread that ``attention_part`` needs."""
-    return 4 * STEP * (size + size_v + 1)
+    return 4 * STEP * (size + size_v + 2)

@@ -17,14 +17,6 @@ _first = shuffle(list(range(16)))
 _eight, _eight_up = shuffle([*range(8), *range(8)]), constant("u8", [0] * 8 + [4] * 8)
 
 
-@inner
-def ask_rows(rows, stride, first, last, start, size):
-    """Ask for bytes start to start + size of rows ``first`` to ``last``: they lie apart, so no hardware foresees them."""
-    for r in range(first, last):
-        for i in range(start, start + size, 64):
-            prefetch_far(rows, r * stride + i)
-
-
 def row16(q, row, i):
     """f32x16: numbers i .. i + 15 of the cache row at address ``row``."""
     raise NotImplementedError("for use inside compiled kernels")

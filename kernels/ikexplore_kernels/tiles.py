@@ -9,7 +9,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .target import _emit_dp
-from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16
+from .vectors import REGS, _emit_fma, _splat, _split, f32x16, i8x64, i32x16
 
 #: columns of a register tile, with two groups of 16 rows
 TILE = 6 if REGS == 32 else 2
@@ -224,6 +224,30 @@ def rows16_fma(typingctx, acc, rows, stride, x):
             at = b.add(at, args[2])
         return _pack(b, args[0].type, items)
     return acc(acc, types.int64, types.int64, f32x16), codegen
+
+
+@intrinsic
+def rows8_fma(typingctx, acc, rows, stride, x, y):
+    """acc[r] += the 16 floats at rows + r stride, times x, and acc[8 + r] += them times y, for 8 rows."""
+    def codegen(context, b, sig, args):
+        items, at = _each(b, args[0]), args[1]
+        for r in range(8):
+            row = b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4)
+            items[r] = _emit_fma(b, row, args[3], items[r])
+            items[8 + r] = _emit_fma(b, row, args[4], items[8 + r])
+            at = b.add(at, args[2])
+        return _pack(b, args[0].type, items)
+    return acc(acc, types.int64, types.int64, f32x16, f32x16), codegen
+
+
+@intrinsic
+def store_halves(typingctx, v, low, high):
+    """Lanes 0 to 7 to the address ``low``, 8 to 15 to ``high``."""
+    def codegen(context, b, sig, args):
+        for half, at in zip(_split(b, args[0], 2), args[1:]):
+            b.store(half, b.inttoptr(at, half.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+    return types.void(f32x16, types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -345,6 +345,13 @@ def vsum(typingctx, v):
 
 
 @intrinsic
+def vfirst(typingctx, v):
+    """Lane 0."""
+    out = types.float32 if v.is_float else types.int32
+    return out(v), lambda context, b, sig, args: b.extract_element(args[0], ir.IntType(32)(0))
+
+
+@intrinsic
 def vtop(typingctx, v):
     """Largest lane of a float vector."""
     return types.float32(v), lambda context, b, sig, args: _reduce(b, args[0], lambda x, y: _emit_max(b, x, y))
