@@ -5,8 +5,8 @@ a tile: 1 for a single token, TILE otherwise. Within a tile the columns lie side
 
     q int8    [k / 4, width, 4]     codes, four along k ("a quad") per column
     d float32 [k / 32, width]       scale of 32 values, see ``quantize_row``
-    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), plus MAGIC_BITS where
-                                    width > 1 (see ``tile_scale_add``), or float32 d * sum(q)
+    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), where width > 1
+                                    MAGIC_BITS (see ``tile_scale_add``) + (SHIFT - bias) * sum(q), or float32 d * sum(q)
 
 One quantization serves every product that reads the tensor; only ``s`` differs by format.
 """
@@ -91,14 +91,16 @@ def _interleave(rows, k, width, q):
 @inner
 def _offsets(bias, sub, sums, d, s, k, width):
     """The array s of one weight format (bias < 0: a format with minima) from the sums of 16, int32 [width, k / 16]."""
-    start = MAGIC_BITS if width > 1 else 0
+    minima, start = bias < 0, 0
+    if width > 1:
+        start, bias = MAGIC_BITS, bias - SHIFT
     for c in range(width):
         for b in range(k // sub):
             at = 4 * (c * (k // 16) + b * sub // 16)
             total = np.int64(get_i32(sums, at))
             if sub == 32:
                 total += get_i32(sums, at + 4)
-            if bias < 0:
+            if minima:
                 put_f32(s, 4 * (b * width + c), np.float32(total * floats(d, width * k // 32)[b * sub // 32 * width + c]))
             else:
                 put_i32(s, 4 * (b * width + c), np.int32(start - bias * total))

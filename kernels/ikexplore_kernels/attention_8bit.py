@@ -17,7 +17,7 @@ from .attention import LOG2E, attend_with, pad_rows, query
 from .cache_rows import CODES
 from .formats.base import FormatType
 from .simd import *
-from .target import _emit_dp
+from .target import _emit_shifted_dp
 from .tiles import _each, _pack
 from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16, u8x64
 
@@ -57,7 +57,7 @@ def outer_dpbusd(typingctx, acc, rows, stride, x):
             quad = b.load(b.inttoptr(at, ir.IntType(32).as_pointer()), align=4)
             quad = b.bitcast(_splat(b, i32x16, quad), u8x64.ir)
             for v in range(width):
-                items[r * width + v] = _emit_dp(b, items[r * width + v], quad, columns[v], False)
+                items[r * width + v] = _emit_shifted_dp(b, items[r * width + v], quad, columns[v])
             at = b.add(at, args[2])
         return _pack(b, args[0].type, items)
     return acc(acc, types.int64, types.int64, types.int64), codegen
@@ -151,7 +151,7 @@ def _queries(w, record, head, t0, columns, group, first, x, room):
         for b in range(size >> 5):
             put_f32(blocks, (b * 2 * w * 16 + c) * 4, get_f32(scales, b * 4) * factor)
             total = get_i32(sums, b * 8) + get_i32(sums, b * 8 + 4)
-            put_i32(blocks, ((b * 2 + 1) * w * 16 + c) * 4, np.int32(MAGIC_BITS - 128 * total))
+            put_i32(blocks, ((b * 2 + 1) * w * 16 + c) * 4, np.int32(MAGIC_BITS - (128 - SHIFT) * total))
 
 
 @inner

@@ -145,7 +145,8 @@ def many_columns(q, n, part, other, x, d, s, sums, ahead):
         i = tile(splat_i32x16(np.int32(MAGIC_BITS))) if has_min(q) else tile_i32(fa, sx)
         pair = (i, i)
         for j in range(b * sub // 4, (b + 1) * sub // 4):
-            pair = tiles_dpbusd(pair, load_u8x64(part[0], j * 64), load_u8x64(other[0], j * 64), x + j * step)
+            u, v = load_u8x64(part[0], j * 64), load_u8x64(other[0], j * 64)
+            pair = tiles_dpbusd7(pair, u, v, x + j * step) if has_min(q) else tiles_dpbusd(pair, u, v, x + j * step)
         for j in range(b * sub * TILE, (b + 1) * sub * TILE, 64):
             prefetch(x, ahead + j)
         dx = d + b * sub // 32 * step

@@ -62,6 +62,23 @@ def _emit_dp(b, acc, u, s, seven):
     return b.add(acc, b.add(_take(b, pair, range(0, 32, 2)), _take(b, pair, range(1, 32, 2))))
 
 
+#: AVX2 alone has no product of bytes that cannot overflow, but for unsigned ones of 7 bits or where one sign moves to the other
+#: side. So tiles take codes as signed ones there: what they multiply is ``SHIFT`` less than what ``unpack`` gave.
+SHIFT = 128 if AVX2 and not (VNNI512 or VNNI256) else 0
+
+
+def _emit_shifted_dp(b, acc, u, s):
+    """acc[lane] += sum of (u[4 lane + j] - SHIFT) * s[4 lane + j]; exact for s from -127 on."""
+    if not SHIFT:
+        return _emit_dp(b, acc, u, s, False)
+    out, half = [], ir.VectorType(ir.IntType(8), 32)
+    for a, p, q in zip(_split(b, acc, 2), _split(b, u, 2), _split(b, s, 2)):
+        p = b.xor(p, ir.Constant(half, [128] * 32))
+        size = _call(b, "llvm.abs.v32i8", half, [p, ir.Constant(ir.IntType(1), 0)])
+        out.append(b.add(a, _maddw(b, _maddubs(b, size, _call(b, "llvm.x86.avx2.psign.b", half, [q, p])), 1)))
+    return _concat(b, out)
+
+
 @intrinsic
 def dpbusd(typingctx, acc, u, s):
     return acc(acc, u, s), lambda context, b, sig, args: _emit_dp(b, *args, False)

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .target import _emit_dp
+from .target import _emit_dp, _emit_shifted_dp
 from .vectors import REGS, _emit_fma, _splat, _split, f32x16, i8x64, i32x16
 
 #: columns of a register tile, with two groups of 16 rows
@@ -70,27 +70,25 @@ def tile_i32(typingctx, like, x):
     return out(like, types.int64), codegen
 
 
-@intrinsic
-def tile_dpbusd(typingctx, acc, u, x):
-    """acc[c] = dpbusd(acc[c], u, the 4 bytes at x + 4 c): one weight vector, all columns."""
-    def codegen(context, b, sig, args):
-        quads = _columns(b, acc.count, args[2], i32x16)
-        items = [_emit_dp(b, a, args[1], b.bitcast(q, i8x64.ir), False) for a, q in zip(_each(b, args[0]), quads)]
-        return _pack(b, args[0].type, items)
-    return acc(acc, u, types.int64), codegen
+def _make_tiles_dp(emit, doc):
+    @intrinsic
+    def tiles_dp(typingctx, acc, u, w, x):
+        def codegen(context, b, sig, args):
+            pair = [_each(b, t) for t in _each(b, args[0])]
+            for c, quad in enumerate(_columns_one_by_one(b, len(pair[0]), args[3], i32x16)):
+                for t, v in zip(pair, args[1:3]):
+                    t[c] = emit(b, t[c], v, b.bitcast(quad, i8x64.ir))
+            one = args[0].type.element
+            return _pack(b, args[0].type, [_pack(b, one, t) for t in pair])
+        return acc(acc, u, w, types.int64), codegen
+    tiles_dp.__doc__ = f"""A pair of tiles: acc[0][c] += u times the 4 bytes at x + 4 c, acc[1][c] += w times them; {doc}.
+
+    Column by column, so that few registers are in use."""
+    return tiles_dp
 
 
-@intrinsic
-def tiles_dpbusd(typingctx, acc, u, w, x):
-    """A pair of tiles: acc[0] gets ``tile_dpbusd`` of u, acc[1] of w. Column by column, so that few registers are in use."""
-    def codegen(context, b, sig, args):
-        pair = [_each(b, t) for t in _each(b, args[0])]
-        for c, quad in enumerate(_columns_one_by_one(b, len(pair[0]), args[3], i32x16)):
-            for t, v in zip(pair, args[1:3]):
-                t[c] = _emit_dp(b, t[c], v, b.bitcast(quad, i8x64.ir), False)
-        one = args[0].type.element
-        return _pack(b, args[0].type, [_pack(b, one, t) for t in pair])
-    return acc(acc, u, w, types.int64), codegen
+tiles_dpbusd = _make_tiles_dp(_emit_shifted_dp, "u and w count as SHIFT less")
+tiles_dpbusd7 = _make_tiles_dp(lambda b, *args: _emit_dp(b, *args, True), "u and w are at most 127")
 
 
 @intrinsic
