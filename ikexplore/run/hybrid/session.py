@@ -29,10 +29,13 @@ class HybridSession(Session):
     ``label`` says what computes, and every result that is shown carries it.
 
     reference_kernels: False lets a GPU compute with types that the reference has no CUDA kernel for.
+    cuda_graphs: launches of evaluations of up to 8 tokens are captured and replayed as CUDA graphs, from the second of a
+    shape on; False launches them one by one. Results are the same.
     """
 
-    def __init__(self, *args: Any, runtimes: Sequence[Any] | None = None, reference_kernels: bool = True, **more: Any):
-        self._runtimes, self._reference_kernels = runtimes, reference_kernels
+    def __init__(self, *args: Any, runtimes: Sequence[Any] | None = None, reference_kernels: bool = True,
+                 cuda_graphs: bool = True, **more: Any):
+        self._runtimes, self._reference_kernels, self._cuda_graphs = runtimes, reference_kernels, cuda_graphs
         super().__init__(*args, **more)
 
     @property
@@ -123,7 +126,7 @@ class HybridSession(Session):
         """The graph of a shape, lowered but not compiled."""
         planned = self._schedule(self._build(n, n_kv, n_outputs))
         return Hybrid(planned, self.devices, self._memories, self.weights, self.caches, self.inputs, self._rope,
-                      self._threads(n), self._turned)
+                      self._threads(n), self._turned, self._cuda_graphs)
 
     def _program(self, n: int, n_outputs: int) -> Any:
         n_kv = n_cells(self.context, n, self.n_past + n)
