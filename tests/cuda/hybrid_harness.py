@@ -6,7 +6,7 @@ from shim import ShimRuntime
 import ikexplore as ikx
 from ikexplore_kernels.formats import get
 
-OPS = ("ops_elements", "ops_rows", "ops_attention", "activations", "experts")
+OPS = ("ops_elements", "ops_rows", "ops_attention", "ops_fused", "activations", "experts")
 TYPES = ("f16", "f32", "q8_0", "q4_0", "iq4_nl", "iq4_ks_r4")
 
 

@@ -82,6 +82,7 @@ class ShimRuntime:
     """
 
     name, asynchronous, arch = "CPU standing in for a card", False, 0
+    backwards = False  #: the last block first: results that depend on the order of blocks are others
 
     def __init__(self, *groups: tuple[str, ...], texts: dict[str, str] | None = None):
         self._texts = {name: expanded(text, name) for name, text in (texts or {}).items()}
@@ -148,7 +149,7 @@ class ShimRuntime:
         dims = [*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block)), shared]
         if min(dims[:6]) < 1 or np.prod(dims[3:6]) > 1024 or max(dims[1:3]) > 65535 or dims[5] > 64 or shared > 227 * 1024:
             raise ValueError(f"{kernel}: a card does not take grid {list(grid)}, block {list(block)}, {shared} bytes")
-        call = kernel, function, (ctypes.c_uint * 7)(*[int(d) for d in dims]), values
+        call = kernel, function, (ctypes.c_uint * 8)(*[int(d) for d in dims], self.backwards), values
         if self._capturing is None:
             self._run(*call)
         elif stream is self._capturing_on:

@@ -149,7 +149,7 @@ def fused_up_gate(g: GpuLowering, row: int) -> None:
     product(g, gate, x, block, 4 * m)
     product(g, up, x, y.at, 4 * m)
     gated(g, kind, block, y.at, y.at, m, n)
-    g.give(block)
+    (g.give_late if n <= FEW else g.give)(block)
 
 
 # -- experts --------------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def moe_fused_up_gate(g: GpuLowering, row: int) -> None:
     elif biases:
         bias = (biases[1].at, biases[0].at, 4 * m)
     gated(g, kind, *products, y.at, m, count, steps, bias, ids)
-    g.give(aside)
+    (g.give_late if ids.ne[1] * ids.ne[2] <= FEW else g.give)(aside)
 
 
 def _experts(g: GpuLowering, weights: list[tuple[Operand, Any]], x: Operand, ids: Operand, m: int) -> None:

@@ -17,6 +17,7 @@ from ..trace import Observer
 from ..weights import Weight
 from .cpu import CpuLowering
 from .device import Device
+from .fuse import fused
 from .graphs import COLUMNS, SplitWork
 from .launches import GpuLowering, Memory, Step
 
@@ -50,7 +51,8 @@ class Hybrid:
         for number, backend in enumerate(schedule.cut.backend.tolist()):
             if backend != self.cpu:
                 self.steps[number] = self.gpus[backend].lower(self._rows(number))
-                self.work[number] = SplitWork(devices[backend], self.steps[number], gather)
+                steps = fused(self.steps[number]) if self.graph.n_tokens == 1 else self.steps[number]
+                self.work[number] = SplitWork(devices[backend], steps, gather)
         self.copies = [self._copies(number, weights) for number in range(len(schedule.cut))]
         last = len(self.graph) - 1
         self.result_on = int(schedule.at.backend[last])
