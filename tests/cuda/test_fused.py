@@ -9,7 +9,7 @@ from shim import ShimRuntime, needs_compiler
 
 from ikexplore.run import Session
 from ikexplore.run.hybrid import fuse, program
-from ikexplore.run.hybrid.launches import Launch
+from ikexplore.run.hybrid.launches import Launch, Place
 
 pytestmark = needs_compiler
 RNG = np.random.default_rng
@@ -208,6 +208,22 @@ def test_blocks_that_meet_are_found(llama, monkeypatch):
     monkeypatch.setattr(fuse, "_independent", lambda *chains: True)
     np.testing.assert_array_equal(generated(llama, "-ngl 99")[0], want)
     assert not np.array_equal(generated(llama, "-ngl 99", Backwards)[0], want)
+
+
+def test_sums_where_experts_are_stay_single():
+    """The sum of two experts of 64 with a row, and its norm: fused unless the plan put the sum where the experts were."""
+
+    def steps(y):
+        parts, routed, row, normed = (Place("compute", at) for at in (0, 512, 768, 1024))
+        every = [("ops_elements", "multi_add", [parts, 9, routed, 64, 1, 2, 512, 256]),
+                 ("ops_elements", "binary", [row, routed, y, 0, *[64, 1, 1, 1], *[256] * 3, *[64, 1, 1, 1], *[256] * 3]),
+                 ("ops_rows", "rms_norm", [y, normed, 7, 64, 1, 256, 256, 256, 256, 1e-6])]
+        return [Launch(module, kernel, (1, 1, 1), 64, args, node) for node, (module, kernel, args) in enumerate(every)]
+
+    for at, want in ((768, ["add_norm"]), (1280, ["add_norm"]), (128, ["multi_add", "add_norm"])):
+        assert [step.kernel for step in fuse.fused(steps(Place("compute", at)))] == want
+    (one,) = fuse.fused(steps(Place("compute", 768)))
+    assert one.node == 2 and one.args[4:8] == [Place("compute", at) for at in (512, 768, 768, 1024)]
 
 
 @pytest.mark.parametrize("arch, single, few", [("llama", 22, 14), ("qwen3moe", 31, 17)])

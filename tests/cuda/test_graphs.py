@@ -141,21 +141,24 @@ def test_long_evaluations_are_launched(llama):
 
 
 def test_what_the_host_does_stays_between_graphs():
-    """x is doubled twice, the host adds 1, x is doubled, twice the host adds 1, and x is doubled twice."""
+    """x is doubled twice, the host adds 1, x is doubled, the host adds 1 twice, x is doubled twice; or the host says stop."""
     (card,) = cards()
     device, x = Device("CUDA0", card), Place("compute", 0)
     device.reserve("compute", 4)
 
     def add(device, resolve):
+        stop[0] = stops
         device.upload(x, device.download(x, 4).view(np.float32) + 1)
 
     double, host = Launch("ops_elements", "scale", (1, 1, 1), 32, [x, x, 1, 2.0, 0.0], 0), HostStep(add, 0)
     work = SplitWork(device, [double, double, host, double, host, host, double, double], True)
-    for run in range(4):
+    for run, stops in enumerate([True, False, False, False, True]):
+        stop = np.zeros(1)
         device.upload(x, np.float32([run]))
-        work.run(np.zeros(1))
-        assert device.download(x, 4).view(np.float32)[0] == ((4 * run + 1) * 2 + 2) * 4
-    assert counts([card]) == (2, 6)  # a single launch is no graph
+        work.run(stop)
+        assert device.download(x, 4).view(np.float32)[0] == (4 * run + 1 if stops else ((4 * run + 1) * 2 + 2) * 4)
+    assert counts([card]) == (2, 5)  # a single launch is no graph; what was stopped has not loaded all
+
 
 
 def test_a_card_that_cannot_capture_says_so_once(llama):

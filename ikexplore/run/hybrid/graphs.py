@@ -52,7 +52,7 @@ class SplitWork:
             self.device.graphs = False
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"{self.device.name}: launches cannot be gathered into CUDA graphs ({reason}); they are made one by "
-                          "one, which is slower; cuda_graphs=False says so from the start", RuntimeWarning, stacklevel=2)
+                          "one, which is slower (cuda_graphs=False does not try)", RuntimeWarning, stacklevel=2)
             return False
         self._made_at = self.device.moved
         return True
