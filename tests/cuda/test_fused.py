@@ -237,6 +237,14 @@ def test_launches_of_a_layer(llama, moe, arch, single, few):
     assert counts == [single, few]
 
 
+def test_heads_with_a_matrix_each_are_one_launch(made):
+    """MLA's products of a token: weights of q8_0 take one for the 8 bits of all heads and one for the products."""
+    _, hybrid = generated(in_type(made("deepseek2"), "q8_0"), "-ngl 99")
+    for name in ("q_nope2-1", "kqv-1"):
+        of = [s.kernel for steps in hybrid.steps.values() for s in steps if hybrid.graph.name[s.node] == name]
+        assert of[-1].startswith("gemv") and len(of) == 1 + (of[-1] != "gemv_f16"), of
+
+
 def test_watched_evaluations_launch_node_by_node(moe):
     class Sees:
         def wants(self, graph, row):

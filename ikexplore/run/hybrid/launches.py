@@ -17,6 +17,7 @@ from ...graph import Graph
 from ...schedule import Schedule
 from ..arena import Arena
 
+NUMBERS = 1024  #: 0, 1, 2 ... so many int32 lie on each device
 THREADS = 256  #: of a block, for kernels whose threads do not talk to each other
 ROW_THREADS = 512  #: at most, where a block works on a row: a token's norm is one block, and loads wait less with more threads
 
@@ -83,11 +84,13 @@ class Operand:
 
 @dataclass
 class Memory:
-    """Addresses on one device that do not change: weights by number of the model's tensor, caches by name, ``past``."""
+    """Addresses on one device that do not change: weights by number of the model's tensor, caches by name, ``past``,
+    ``numbers``: int32 [NUMBERS], each its own index."""
 
     weights: dict[int, int] = field(default_factory=dict)
     caches: dict[str, int] = field(default_factory=dict)
     past: int = 0
+    numbers: int = 0
 
 
 class GpuLowering:

@@ -19,7 +19,7 @@ from ..session import LEAST_ROOM, MOST_PROGRAMS, Session, n_cells
 from ..weights import load
 from .check import check_plan, check_program
 from .device import Device
-from .launches import Memory
+from .launches import NUMBERS, Memory
 from .program import Hybrid
 from .trace import HybridTrace
 
@@ -60,7 +60,7 @@ class HybridSession(Session):
         self.weights = load(self.model, placed.tensors, self.on_progress)
         self.repacked = {name: (before, after) for name, before, after in placed.repacked}
         self.inputs = Inputs(self.context.n_ubatch)
-        self._memories = [Memory(past=device.reserve("past", 16)) for device in self.devices]
+        self._memories = [_memory(device) for device in self.devices]
         self._turns: list[dict[tuple, tuple[np.ndarray, int]]] = [{} for _ in self.devices]
         for number in range(len(self.devices)):
             self._place_weights(number)
@@ -183,6 +183,13 @@ class HybridSession(Session):
         super().close()
         for device in self.devices:
             device.close()
+
+
+def _memory(device: Device) -> Memory:
+    """A device's memory with what every graph may read."""
+    memory = Memory(past=device.reserve("past", 16), numbers=device.reserve("numbers", 4 * NUMBERS))
+    device.upload(memory.numbers, np.arange(NUMBERS, dtype=np.int32))
+    return memory
 
 
 def _runtime(name: str) -> Any:
