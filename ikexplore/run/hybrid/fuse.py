@@ -72,7 +72,7 @@ def _add_norm(steps: Sequence[Step], at: int) -> Found | None:
     add = add if add and add.kind == _ADD and _row(add) == (add.n, 1, 1, 1) == _row(add, "z") else None
     if experts and (not add or experts.y not in (add.x, add.z) or experts.n != add.n or add.x == add.z):
         return None
-    if experts and _Rows(add.y, 1, 0, add.n).meets(_Rows(experts.x, experts.slots, experts.slot_step, experts.n)):
+    if experts and add and _Rows(add.y, 1, 0, add.n).meets(_Rows(experts.x, experts.slots, experts.slot_step, experts.n)):
         return None  # one thread's sum where another's experts are
     count += 1 if add else 0
     norm = _call(steps, at + count, "rms_norm")
