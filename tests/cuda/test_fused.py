@@ -7,9 +7,14 @@ from hybrid_harness import cards, flags, rig, tokens
 from hybrid_harness import quantized as in_type
 from shim import ShimRuntime, needs_compiler
 
+import ikexplore as ikx
+from ikexplore.models.build import build
+from ikexplore.placement import place
 from ikexplore.run import Session
 from ikexplore.run.hybrid import fuse, program
-from ikexplore.run.hybrid.launches import Launch, Place
+from ikexplore.run.hybrid.launches import GpuLowering, Launch, Memory, Place
+from ikexplore.schedule.abilities import rules
+from ikexplore.schedule.schedule import schedule
 
 pytestmark = needs_compiler
 RNG = np.random.default_rng
@@ -235,6 +240,29 @@ def test_launches_of_a_layer(llama, moe, arch, single, few):
         products = [i for i, s in enumerate(split) if s.kernel.startswith("gemv") and "Qcur" in hybrid.graph.name[s.node]]
         counts.append(products[1] - products[0])
     assert counts == [single, few]
+
+
+@pytest.mark.parametrize("name, single, few", [
+    ("llama-3.1-8b", 707, 450),
+    ("qwen3-30b-a3b", 1491, 770),
+    ("deepseek-v2-lite", 1100, 885),
+])  # fmt: skip
+def test_launches_of_a_token_of_real_models(data, name, single, few):
+    """What docs/cuda.md says of models that are there as headers: lowered with made-up addresses, not run."""
+    model = ikx.Model.from_header(data / "schedule" / "models" / f"{name}-q4_k_m.json.gz")
+    settings, machine = ikx.Settings.parse("-c 4096 -ngl 99"), rig(free_mib=1 << 20)
+    placed = place(model, settings, machine)
+    graph = build(model, settings, machine, tensors=placed.tensors, corrected=True, n_tokens=1, n_kv=4096, n_outputs=1)
+    planned = schedule(graph, placed, rules(placed.context, machine), settings.offload_policy)
+    caches = [leaf for leaf in graph.name[: graph.n_leafs] if leaf.startswith("cache_")]
+    weights = {i: (i + 1) << 40 for i in range(len(placed.tensors.names))}
+    memory = Memory(weights, {cache: (i + 1) << 30 for i, cache in enumerate(caches)}, 64)
+    lowering = GpuLowering(planned, 0, memory, lambda params, factors: 128)
+    assert planned.backend_seq == "C0"
+    first, end = (graph.n_leafs + int(at[1]) for at in (planned.cut.start, planned.cut.end))
+    steps = lowering.lower([row for row in range(first, end) if not graph.is_view_op[row]])
+    assert all(isinstance(step, Launch) for step in steps)
+    assert (len(steps), len(fuse.fused(steps))) == (single, few)
 
 
 def test_heads_with_a_matrix_each_are_one_launch(made):
