@@ -72,11 +72,11 @@ def steps(runtime: Any, shapes: list[tuple[str, int, int]], found: GpuProbe) -> 
     return plan + [(f"{kind} {rows} x {cols}", product(kind, rows, cols, n)) for kind, rows, cols in shapes for n in COLUMNS]
 
 
-def best(runtime: Any, work: Callable[[], None], calls: int = 1) -> float:
-    """Seconds of one call on the device: the best of ``ROUNDS`` rounds of ``calls``, after one call that is not timed."""
+def best(runtime: Any, work: Callable[[], None], calls: int = 1, rounds: int = ROUNDS) -> float:
+    """Seconds of one call on the device: the best of ``rounds`` of ``calls`` in a row, after one call that is not timed."""
     work()
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         first = runtime.record()
         for _ in range(calls):
             work()

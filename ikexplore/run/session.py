@@ -40,7 +40,8 @@ class Session:
     """``Session(model, settings)``; then ``eval(tokens)`` as often as the context allows.
 
     Where the plan puts something on a GPU that is really there, the session is a ``HybridSession`` (``run.hybrid``), which
-    also takes ``runtimes``, one per GPU of the machine, and ``reference_kernels``. Otherwise everything is on the CPU.
+    also takes ``runtimes``, one per GPU of the machine, ``reference_kernels`` and ``cuda_graphs``. Otherwise everything is on
+    the CPU.
 
     ``repacked``: tensor name -> (old type, new type), what -rtr changed. ``n_past``: positions in the cache.
     ``k_bits``: 32 for a quantized K widened to float32; 8 for q . k of prompts in 8 bits where K has 8 (q8_0, q8_KV), its rows

@@ -88,7 +88,7 @@ def _make_tiles_dp(emit, doc):
 
 
 tiles_dpbusd = _make_tiles_dp(_emit_shifted_dp, "u and w count as SHIFT less")
-tiles_dpbusd7 = _make_tiles_dp(lambda b, *args: _emit_dp(b, *args, True), "u and w are at most 127")
+tiles_dpbusd7 = _make_tiles_dp(lambda b, acc, u, s: _emit_dp(b, acc, u, s, True), "u and w are at most 127")
 
 
 @intrinsic

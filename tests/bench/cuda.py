@@ -1,32 +1,28 @@
 """Rates of the CUDA kernels on this card, as the tables of docs/cuda.md want them.
 
     python tests/bench/cuda.py [--types q4_k,iq4_ks] [--rows 14336] [--cols 4096] [--tokens 4096] [--device 0]
+    python tests/bench/cuda.py --model model.gguf [--flags "-ngl 99"]
 
-Bandwidth of copies on the card; GEMV of every type against it (bytes of the weights over the best time of several); decoding
-to half; the prompt-sized product (decode to half, then cuBLAS) against cuBLAS alone. Without a card it says so in one line.
+With a model: tokens generated per second, with CUDA graphs and without. Otherwise bandwidth of copies on the card; GEMV of
+every type against it (bytes of the weights over the best time of several); decoding to half; the prompt-sized product (decode
+to half, then cuBLAS) against cuBLAS alone. Without a card it says so in one line.
 """
 
 import argparse
 import sys
+import time
 from functools import partial
 
 import numpy as np
 
+import ikexplore as ikx
+from ikexplore.machine.probe_gpu import best
+from ikexplore.run import Session
 from ikexplore_kernels import formats
 from ikexplore_kernels.cuda import build, products
 from ikexplore_kernels.cuda.runtime import CupyRuntime
 
-
-def best(device: CupyRuntime, work, repetitions: int = 20, inner: int = 10) -> float:
-    """Seconds of one call of ``work``: the best of several, each of a number of calls in a row."""
-    work()
-    times = []
-    for _ in range(repetitions):
-        first = device.record()
-        for _ in range(inner):
-            work()
-        times.append(device.elapsed(first, device.record()) / inner)
-    return min(times)
+SMALL, LARGE = (10, 20), (3, 10)  #: calls in a row and rounds of them, of which the best counts
 
 
 def weights(device: CupyRuntime, name: str, rows: int, cols: int) -> list:
@@ -55,7 +51,7 @@ def in_turn(buffers: list, call):
 def copy_rate(device: CupyRuntime, nbytes: int = 2**30) -> float:
     """Bytes/s of a copy on the card, read and written ones together."""
     a, b = device.alloc(nbytes), device.alloc(nbytes)
-    return 2 * nbytes / best(device, lambda: device.copy(b.ptr, a.ptr, nbytes), 10, 3)
+    return 2 * nbytes / best(device, lambda: device.copy(b.ptr, a.ptr, nbytes), *LARGE)
 
 
 def gemv_rates(device: CupyRuntime, names: list[str], rows: int, cols: int, copy: float) -> None:
@@ -72,10 +68,10 @@ def gemv_rates(device: CupyRuntime, names: list[str], rows: int, cols: int, copy
         cells = []
         for n in (1, 8):
             call = partial(products.gemv, device, name, x=a, y=y.ptr, rows=rows, cols=cols, n=n)
-            rate = size / best(device, in_turn(w, call))
+            rate = size / best(device, in_turn(w, call), *SMALL)
             cells += [f"{rate / 1e9:.0f}", f"{rate / copy:.0%}"]
         call = partial(products.decode, device, name, to=half.ptr, rows=rows, cols=cols, half=True)
-        seconds = best(device, in_turn(w, call), 10, 3)
+        seconds = best(device, in_turn(w, call), *LARGE)
         print(f"| {name} | {' | '.join(cells)} | {2 * rows * cols / seconds / 1e9:.0f} |", flush=True)
 
 
@@ -84,7 +80,7 @@ def matmul_rates(device: CupyRuntime, names: list[str], rows: int, cols: int, to
 
     a, x = cupy.zeros((rows, cols), cupy.float16), cupy.ones((tokens, cols), cupy.float16)
     out, work = cupy.empty((tokens, rows), cupy.float16), 2 * rows * cols * tokens
-    alone = best(device, lambda: cupy.matmul(x, a.T, out=out), 10, 3)
+    alone = best(device, lambda: cupy.matmul(x, a.T, out=out), *LARGE)
     print(f"\nProducts {rows} x {cols} x {tokens}: cuBLAS half {work / alone / 1e12:.0f} TFLOP/s\n")
     print("| type | decode and cuBLAS, TFLOP/s | share of cuBLAS |\n|---|---|---|")
     for name in names:
@@ -93,8 +89,25 @@ def matmul_rates(device: CupyRuntime, names: list[str], rows: int, cols: int, to
             products.decode(device, name, w, a.data.ptr, rows, cols, half=True)
             cupy.matmul(x, a.T, out=out)
 
-        seconds = best(device, in_turn(weights(device, name, rows, cols), call), 10, 3)
+        seconds = best(device, in_turn(weights(device, name, rows, cols), call), *LARGE)
         print(f"| {name} | {work / seconds / 1e12:.0f} | {alone / seconds:.0%} |", flush=True)
+
+
+def token_rates(path: str, line: str, tokens: int = 64, rounds: int = 5) -> None:
+    """Generation from an empty context, the best of some rounds: replayed graphs beside launches one by one."""
+    model, rates = ikx.open(path), {}
+    for graphs in (True, False):
+        with Session(model, ikx.Settings.parse(line), cuda_graphs=graphs) as session:
+            times = []
+            for _ in range(rounds + 1):  # the first compiles, launches and captures
+                session.rewind()
+                begin = time.perf_counter()
+                for token in range(tokens):
+                    session.eval([token])
+                times.append(time.perf_counter() - begin)
+            rates[graphs] = tokens / min(times[1:])
+            computed = session.computed_on
+    print(f"{model.name} {line}, on {computed}: {rates[True]:.1f} tokens/s with CUDA graphs, {rates[False]:.1f} without")
 
 
 def main() -> int:
@@ -104,11 +117,16 @@ def main() -> int:
     parser.add_argument("--cols", type=int, default=4096)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--device", type=int, default=0)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--flags", default="-ngl 99")
     args = parser.parse_args()
     can, reason = build.available()
     if not can:
         print(f"no CUDA device to measure: {reason}")
         return 1
+    if args.model:
+        token_rates(args.model, args.flags)
+        return 0
     device = CupyRuntime(args.device)
     names = [formats.get(n).name for n in args.types.split(",") if n] or formats.names()
     copy = copy_rate(device)

@@ -82,14 +82,23 @@ class ShimRuntime:
     """
 
     name, asynchronous, arch = "CPU standing in for a card", False, 0
+    backwards = False  #: the last block first: results that depend on the order of blocks are others
 
     def __init__(self, *groups: tuple[str, ...], texts: dict[str, str] | None = None):
         self._texts = {name: expanded(text, name) for name, text in (texts or {}).items()}
         self._group = {name: group for group in groups for name in group}
         self._functions: dict[tuple[str, str], tuple] = {}
         self.buffers: list[ShimBuffer] = []
+        self._capturing: list[tuple] | None = None  # calls with their arguments, while a graph is captured
+        self.captured = self.replayed = 0
+
+    def _not_captured(self, what: str) -> None:
+        """As strict as a card's thread-local capture, and as a card whose default stream would run what goes there now."""
+        if self._capturing is not None:
+            raise RuntimeError(f"{what} while a graph is captured")
 
     def alloc(self, nbytes: int) -> ShimBuffer:
+        self._not_captured("memory is allocated")
         self.buffers.append(ShimBuffer(nbytes))
         return self.buffers[-1]
 
@@ -98,25 +107,31 @@ class ShimRuntime:
         assert all(b.intact() for b in self.buffers), "a kernel wrote outside of its buffers"
 
     def pinned(self, nbytes: int) -> np.ndarray:
+        self._not_captured("memory is pinned")
         return np.empty(nbytes, np.uint8)
 
     def upload(self, dst: int, src: np.ndarray, stream=None) -> None:
+        self._not_captured("the host's memory is read")
         assert src.flags.c_contiguous
         ctypes.memmove(dst, src.ctypes.data, src.nbytes)
 
     def download(self, dst: np.ndarray, src: int, stream=None) -> None:
+        self._not_captured("the host's memory is written")
         assert dst.flags.c_contiguous
         ctypes.memmove(dst.ctypes.data, src, dst.nbytes)
 
     def copy(self, dst: int, src: int, nbytes: int, stream=None) -> None:
+        self._not_captured("memory is copied")
         ctypes.memmove(dst, src, nbytes)
 
     def fill(self, dst: int, byte: int, nbytes: int, stream=None) -> None:
+        self._not_captured("memory is filled")
         ctypes.memset(dst, byte, nbytes)
 
     def _function(self, module: str, kernel: str):
         found = self._functions.get((module, kernel))
         if found is None:
+            self._not_captured(f"{module} is loaded")
             names = self._group.get(module, (module,))
             function = getattr(library(*names, text=self._texts.get(module)), f"launch_{kernel}")
             function.restype = ctypes.c_char_p
@@ -134,12 +149,39 @@ class ShimRuntime:
         dims = [*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block)), shared]
         if min(dims[:6]) < 1 or np.prod(dims[3:6]) > 1024 or max(dims[1:3]) > 65535 or dims[5] > 64 or shared > 227 * 1024:
             raise ValueError(f"{kernel}: a card does not take grid {list(grid)}, block {list(block)}, {shared} bytes")
+        call = kernel, function, (ctypes.c_uint * 8)(*[int(d) for d in dims], self.backwards), values
+        if self._capturing is None:
+            self._run(*call)
+        elif stream is self._capturing_on:
+            self._capturing.append(call)
+        else:
+            self._not_captured(f"{kernel} is launched on another stream")
+
+    def _run(self, kernel: str, function, dims, values: list[np.ndarray]) -> None:
         pointers = (ctypes.c_void_p * max(len(values), 1))(*[v.ctypes.data for v in values])
-        failed = function((ctypes.c_uint * 7)(*[int(d) for d in dims]), pointers, None)
+        failed = function(dims, pointers, None)
         if failed:
             raise RuntimeError(f"{kernel}: {failed.decode()}")
 
+    def capture(self, work) -> list[tuple]:
+        """The calls, each with copies of its arguments: what is not in device memory is what it was."""
+        self._not_captured("a graph is captured")
+        self._capturing, self._capturing_on = [], object()
+        try:
+            work(self._capturing_on)
+            self.captured += 1
+            return self._capturing
+        finally:
+            self._capturing = None
+
+    def replay(self, graph: list[tuple], stream=None) -> None:
+        self._not_captured("a graph is launched")
+        self.replayed += 1
+        for call in graph:
+            self._run(*call)
+
     def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, stream=None) -> None:
+        self._not_captured("the library multiplies")
         dtype = np.float16 if wide == "f16" else np.float32
         a, b = (_at(p, rows * k, dtype).reshape(rows, k).astype(np.float32) for p, rows in ((w, m), (x, n)))
         out = _at(y, (n - 1) * ld + m, np.float32)
@@ -149,19 +191,20 @@ class ShimRuntime:
         return object()
 
     def record(self, stream=None) -> float:
+        self._not_captured("an event is recorded")
         return time.perf_counter()
 
     def wait(self, event, stream=None) -> None:
-        pass
+        self._not_captured("an event is waited for")
 
     def reached(self, event) -> None:
-        pass
+        self._not_captured("an event is waited for")
 
     def elapsed(self, first: float, last: float) -> float:
         return last - first
 
     def sync(self, stream=None) -> None:
-        pass
+        self._not_captured("the host waits")
 
     def memory(self) -> tuple[int, int]:
         return 1 << 40, 1 << 40

@@ -1,10 +1,8 @@
 """Hybrid runs with a stand-in for each card: the CPU engine's logits, node by node, and what a device must hold."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from hybrid_harness import cards, evaluated, flags, quantized, relative, rig, tokens
 from shim import ShimRuntime, needs_compiler
 
 import ikexplore as ikx
@@ -17,8 +15,6 @@ from ikexplore.schedule.abilities import rules
 from ikexplore_kernels.formats import get
 
 pytestmark = needs_compiler
-OPS = ("ops_elements", "ops_rows", "ops_attention", "activations", "experts")
-TYPES = ("f16", "f32", "q8_0", "q4_0", "iq4_nl", "iq4_ks_r4")
 MIB = 1 << 20
 
 
@@ -61,62 +57,6 @@ class Late(ShimRuntime):
     def download(self, dst, src, stream=None):
         self._make(1 << 60)
         super().download(dst, src)
-
-
-def cards(n=1, kind=ShimRuntime):
-    return [kind(OPS, TYPES) for _ in range(n)]
-
-
-def rig(n=1, free_mib=24000):
-    gpus = [{"name": f"CUDA{i}", "free_mib": free_mib, "cc": 860} for i in range(n)]
-    return ikx.Machine.described(gpus=gpus, cuda_build=True)
-
-
-def flags(line):
-    return ikx.Settings.parse(f"-c 256 -t 2 {line}")
-
-
-def relative(got, want):
-    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Random models of the architectures, matrices in f16."""
-    path = Path(__file__).parents[1] / "run" / "random_models.py"
-    spec = importlib.util.spec_from_file_location("random_models", path)
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    models = {}
-
-    def give(arch):
-        if arch not in models:
-            file = tmp_path_factory.mktemp("hybrid") / f"{arch}.gguf"
-            maker.write(file, arch)
-            models[arch] = ikx.open(file)
-        return models[arch]
-
-    return give
-
-
-def quantized(model, kind):
-    """The model with its matrices of a layer in another type."""
-    f, new = get(kind), {}
-    for t in model.tensors.values():
-        if t.type == "f16" and t.name.startswith("blk."):
-            x = get("f16").decode(model.data(t.name).reshape(-1, t.row_bytes), t.shape[0])
-            new[t.name] = (kind, (f.base.repack(f.base.encode(x), t.shape[0]) if f.base else f.encode(x)).reshape(-1))
-    return model.replaced(new)
-
-
-def tokens(model, n):
-    return np.random.default_rng(0).integers(0, model.hparams.n_vocab, n)
-
-
-def evaluated(session, ids, single=2):
-    """Logits of a prompt, then of single tokens."""
-    n = len(ids) - single
-    return np.concatenate([session.eval(ids[:n], n), *(session.eval(ids[i : i + 1]) for i in range(n, len(ids)))])
 
 
 def both(model, line, n=20, gpus=1):

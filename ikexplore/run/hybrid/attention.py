@@ -108,7 +108,7 @@ def flash_attention(g: GpuLowering, row: int) -> None:
     sinks = g.source(row, 4).at if srcs[4] >= 0 else 0
     args = [work, g.result(row).at, parts, dv, heads, sinks]
     g.launch("ops_attention", "merge_parts", tokens * heads, args, block=min(TILE, -(-dv // 32) * 32))
-    g.give(work)
+    (g.give_late if tokens == 1 else g.give)(work)
 
 
 def strided(g: GpuLowering, row: int, a: Operand, b: Operand) -> None:

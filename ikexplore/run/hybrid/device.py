@@ -4,7 +4,7 @@
 says which.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ class Device:
         self.name, self.runtime = name, runtime
         self.label = str(getattr(runtime, "name", type(runtime).__name__))
         self.held: dict[str, int] = {}
+        self.moved = 0  #: how often a block was freed: addresses taken before may be another's
+        self.graphs = True  #: whether launches may be gathered into CUDA graphs
         self._buffers: dict[str, Any] = {}
         self._staging: Staging | None = None
 
@@ -39,6 +41,7 @@ class Device:
         if purpose in self._buffers:
             self.runtime.sync()
             del self._buffers[purpose], self.held[purpose]
+            self.moved += 1
 
     def close(self) -> None:
         for purpose in list(self._buffers):
@@ -51,10 +54,11 @@ class Device:
     # -- work ----------------------------------------------------------------------------------------------------------
 
     def launch(self, module: str, kernel: str, grid: Any, args: list[Any],
-               block: int | tuple[int, int, int] = THREADS, shared: int = 0) -> None:
+               block: int | tuple[int, int, int] = THREADS, shared: int = 0, stream: Any = None) -> None:
         dims = (*((grid,) if isinstance(grid, int) else grid), 1, 1)[:3]
         threads = (block, 1, 1) if isinstance(block, int) else block
-        self.runtime.launch(module, kernel, dims, threads, [numbered(self.resolve(a)) for a in args], shared=shared)
+        given = [numbered(self.resolve(a)) for a in args]
+        self.runtime.launch(module, kernel, dims, threads, given, shared=shared, stream=stream)
 
     def each(self, kernel: str, count: int, args: list[Any], module: str = "ops_elements") -> None:
         if count:
@@ -64,14 +68,28 @@ class Device:
         """float32 y[n, m] = x[n, k] w[m, k]^T; w and x both f16 or both f32, rows of y ``ld`` numbers apart."""
         self.runtime.matmul(wide, m, n, k, w, x, y, ld)
 
-    def run(self, steps: list[Step], stop: np.ndarray | None = None) -> None:
+    def run(self, steps: list[Step], stop: np.ndarray | None = None) -> bool:
+        """The steps in order; False where it was told to stop before the last."""
         for step in steps:
             if stop is not None and stop[0]:
-                return
+                return False
             if isinstance(step, Launch):
                 self.launch(step.module, step.kernel, step.grid, step.args, step.block, step.shared)
             else:
                 self.host_step(step)
+        return True
+
+    def capture(self, steps: Sequence[Launch]) -> Any:
+        """A CUDA graph of some launches, with the addresses of now. Raises where the runtime cannot."""
+
+        def work(stream: Any) -> None:
+            for step in steps:
+                self.launch(step.module, step.kernel, step.grid, step.args, step.block, step.shared, stream)
+
+        return self.runtime.capture(work)
+
+    def replay(self, graph: Any) -> None:
+        self.runtime.replay(graph)
 
     def host_step(self, step: HostStep) -> None:
         resolve: Callable[[Any], int] = self.resolve

@@ -17,8 +17,9 @@ from ...graph import Graph
 from ...schedule import Schedule
 from ..arena import Arena
 
+NUMBERS = 1024  #: 0, 1, 2 ... so many int32 lie on each device
 THREADS = 256  #: of a block, for kernels whose threads do not talk to each other
-ROW_THREADS = 128  #: at most, where a block works on a row
+ROW_THREADS = 512  #: at most, where a block works on a row: a token's norm is one block, and loads wait less with more threads
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,13 @@ class Operand:
 
 @dataclass
 class Memory:
-    """Addresses on one device that do not change: weights by number of the model's tensor, caches by name, ``past``."""
+    """Addresses on one device that do not change: weights by number of the model's tensor, caches by name, ``past``,
+    ``numbers``: int32 [NUMBERS], each its own index."""
 
     weights: dict[int, int] = field(default_factory=dict)
     caches: dict[str, int] = field(default_factory=dict)
     past: int = 0
+    numbers: int = 0
 
 
 class GpuLowering:
@@ -101,6 +104,7 @@ class GpuLowering:
         self.steps: list[Step] = []
         self.row = -1
         self._kept: dict[Any, tuple[Any, list[Place]]] = {}
+        self._late: list[Place] = []
         g = self.graph
         self.root = [int(v) if v >= 0 else i for i, v in enumerate(g.view_src.tolist())]
         self._last_use = self._last_uses()
@@ -176,6 +180,10 @@ class GpuLowering:
         for block in blocks:
             self.pool.give(block.offset)
 
+    def give_late(self, *blocks: Place) -> None:
+        """Free blocks after the next node: its first launch may become one with that which reads them (see ``fuse``)."""
+        self._late += blocks
+
     def kept(self, key: Any, source: int, make: Callable[[], tuple[Any, list[Place]]]) -> Any:
         """Something in scratch that several nodes read (a source's activations in 8 bits), until the source's last reader."""
         if key not in self._kept:
@@ -223,8 +231,10 @@ class GpuLowering:
             self.row, op = row, self.graph.op[row]
             if op not in OPS:
                 raise self.lacks(op)
+            late, self._late = self._late, []
             OPS[op](self, row)
             self._drop()
+            self.give(*late)
         return self.steps[first:]
 
 

@@ -14,7 +14,7 @@ from ikexplore_kernels.cuda import products as kernels
 from ikexplore_kernels.formats import get
 
 from .attention import strided, widen
-from .launches import GpuLowering, Operand, Place
+from .launches import NUMBERS, GpuLowering, Operand, Place
 from .ops import copy, gate_kind, gated, lowers
 
 FEW = 8  #: columns up to which a product is made of dot products
@@ -40,10 +40,21 @@ def mul_mat(g: GpuLowering, row: int) -> None:
         return
     if a.ne[2] != b.ne[2] or a.ne[3] * b.ne[3] > 1:
         raise g.lacks(f"{a.ne[2]} matrices times {b.ne[2]}")
+    if b.ne[1] == 1 and b.type == "f32" and b.nb[0] == 4 and a.nb[2] == a.ne[1] * a.nb[1] and a.ne[2] <= NUMBERS:
+        _one_column_each(g, a, b, y)
+        return
     for h in range(a.ne[2]):  # a matrix per head
         one = replace(a, at=a.at + h * a.nb[2], ne=(*a.ne[:2], 1, 1))
         columns = replace(b, row=-1, at=b.at + h * b.nb[2], ne=(*b.ne[:2], 1, 1))
         product(g, one, columns, y.at + h * y.nb[2], 4 * y.ne[0])
+
+
+def _one_column_each(g: GpuLowering, a: Operand, b: Operand, y: Operand) -> None:
+    """A matrix per head and a column for each, as MLA has them for a token: experts of which everyone is chosen once."""
+    k, m, heads = a.ne[:3]
+    columns = replace(b, row=-1, ne=(k, heads, 1, 1), nb=(4, b.nb[2], 0, 0))
+    ready, stride = _ready(g, columns, a.type), y.nb[2] // 4
+    kernels.gemv_experts(g.recorder, a.type, a.at, ready, y.at, m, k, g.memory.numbers, 1, heads, heads, stride=stride)
 
 
 def product(g: GpuLowering, w: Operand, x: Operand, y: Any, y_step: int) -> None:
@@ -149,7 +160,7 @@ def fused_up_gate(g: GpuLowering, row: int) -> None:
     product(g, gate, x, block, 4 * m)
     product(g, up, x, y.at, 4 * m)
     gated(g, kind, block, y.at, y.at, m, n)
-    g.give(block)
+    (g.give_late if n <= FEW else g.give)(block)
 
 
 # -- experts --------------------------------------------------------------------------------------------------------------
@@ -182,7 +193,7 @@ def moe_fused_up_gate(g: GpuLowering, row: int) -> None:
     elif biases:
         bias = (biases[1].at, biases[0].at, 4 * m)
     gated(g, kind, *products, y.at, m, count, steps, bias, ids)
-    g.give(aside)
+    (g.give_late if ids.ne[1] * ids.ne[2] <= FEW else g.give)(aside)
 
 
 def _experts(g: GpuLowering, weights: list[tuple[Operand, Any]], x: Operand, ids: Operand, m: int) -> None:

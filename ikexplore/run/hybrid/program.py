@@ -17,6 +17,8 @@ from ..trace import Observer
 from ..weights import Weight
 from .cpu import CpuLowering
 from .device import Device
+from .fuse import fused
+from .graphs import COLUMNS, SplitWork
 from .launches import GpuLowering, Memory, Step
 
 
@@ -32,20 +34,25 @@ class Copied:
 
 
 class Hybrid:
-    """One scheduled graph on some devices; ``run`` evaluates it once. ``gpus``: the lowering of each GPU by number."""
+    """One scheduled graph on some devices; ``run`` evaluates it once. ``gpus``: the lowering of each GPU by number;
+    ``cuda_graphs``: whether launches for few columns are replayed as CUDA graphs."""
 
     def __init__(self, schedule: Schedule, devices: list[Device], memories: list[Memory], weights: dict[str, Weight],
                  caches: dict[str, np.ndarray], inputs: Inputs, rope: Any, threads: int, turns: Callable[..., int],
-                 k_bits: int = 32):
+                 k_bits: int = 32, cuda_graphs: bool = True):
         self.schedule, self.devices, self.inputs = schedule, devices, inputs
         self.graph, self.cpu = schedule.graph, len(schedule.backends) - 1
         self.lowered = CpuLowering(schedule, weights, caches, inputs, rope, threads, k_bits)
         self.program: Program = self.lowered.program()
         self.gpus = [GpuLowering(schedule, i, memory, partial(turns, i)) for i, memory in enumerate(memories)]
         self.steps: dict[int, list[Step]] = {}
+        self.work: dict[int, SplitWork] = {}
+        gather = cuda_graphs and self.graph.n_tokens <= COLUMNS
         for number, backend in enumerate(schedule.cut.backend.tolist()):
             if backend != self.cpu:
                 self.steps[number] = self.gpus[backend].lower(self._rows(number))
+                steps = fused(self.steps[number]) if self.graph.n_tokens == 1 else self.steps[number]
+                self.work[number] = SplitWork(devices[backend], steps, gather)
         self.copies = [self._copies(number, weights) for number in range(len(schedule.cut))]
         last = len(self.graph) - 1
         self.result_on = int(schedule.at.backend[last])
@@ -94,7 +101,7 @@ class Hybrid:
                 if end > first:
                     team.run(self.program.records[first:end], stop)
             else:
-                self.devices[backend].run(self.steps[number], stop)
+                self.work[number].run(stop)
             if stop[0]:
                 raise Cancelled("stopped in the middle of an evaluation")
 

@@ -19,7 +19,7 @@ from ..session import LEAST_ROOM, MOST_PROGRAMS, Session, n_cells
 from ..weights import load
 from .check import check_plan, check_program
 from .device import Device
-from .launches import Memory
+from .launches import NUMBERS, Memory
 from .program import Hybrid
 from .trace import HybridTrace
 
@@ -29,10 +29,13 @@ class HybridSession(Session):
     ``label`` says what computes, and every result that is shown carries it.
 
     reference_kernels: False lets a GPU compute with types that the reference has no CUDA kernel for.
+    cuda_graphs: launches of evaluations of up to 8 tokens are captured and replayed as CUDA graphs, from the second of a
+    shape on; False launches them one by one. Results are the same.
     """
 
-    def __init__(self, *args: Any, runtimes: Sequence[Any] | None = None, reference_kernels: bool = True, **more: Any):
-        self._runtimes, self._reference_kernels = runtimes, reference_kernels
+    def __init__(self, *args: Any, runtimes: Sequence[Any] | None = None, reference_kernels: bool = True,
+                 cuda_graphs: bool = True, **more: Any):
+        self._runtimes, self._reference_kernels, self._cuda_graphs = runtimes, reference_kernels, cuda_graphs
         super().__init__(*args, **more)
 
     @property
@@ -57,7 +60,7 @@ class HybridSession(Session):
         self.weights = load(self.model, placed.tensors, self.on_progress)
         self.repacked = {name: (before, after) for name, before, after in placed.repacked}
         self.inputs = Inputs(self.context.n_ubatch)
-        self._memories = [Memory(past=device.reserve("past", 16)) for device in self.devices]
+        self._memories = [_memory(device) for device in self.devices]
         self._turns: list[dict[tuple, tuple[np.ndarray, int]]] = [{} for _ in self.devices]
         for number in range(len(self.devices)):
             self._place_weights(number)
@@ -123,7 +126,7 @@ class HybridSession(Session):
         """The graph of a shape, lowered but not compiled."""
         planned = self._schedule(self._build(n, n_kv, n_outputs))
         return Hybrid(planned, self.devices, self._memories, self.weights, self.caches, self.inputs, self._rope,
-                      self._threads(n), self._turned, self.k_bits)
+                      self._threads(n), self._turned, self.k_bits, self._cuda_graphs)
 
     def _program(self, n: int, n_outputs: int) -> Any:
         n_kv = n_cells(self.context, n, self.n_past + n)
@@ -180,6 +183,13 @@ class HybridSession(Session):
         super().close()
         for device in self.devices:
             device.close()
+
+
+def _memory(device: Device) -> Memory:
+    """A device's memory with what every graph may read."""
+    memory = Memory(past=device.reserve("past", 16), numbers=device.reserve("numbers", 4 * NUMBERS))
+    device.upload(memory.numbers, np.arange(NUMBERS, dtype=np.int32))
+    return memory
 
 
 def _runtime(name: str) -> Any:

@@ -7,7 +7,8 @@ int64, a plain float is a float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +61,16 @@ class Runtime(Protocol):
     def matmul(self, wide: str, m: int, n: int, k: int, w: int, x: int, y: int, ld: int, stream: Any = None) -> None:
         """float32 y[n, m] = x[n, k] w[m, k]^T, summed in float32; w and x are both "f16" or both "f32"; rows of y lie ``ld``
         numbers apart."""
+
+    def capture(self, work: Callable[[Any], None]) -> Any:
+        """A graph of what ``work(stream)`` launches on the stream it is given: recorded with the arguments of now, not run.
+
+        Every kernel was launched before on this device; ``work`` allocates nothing, copies nothing from or to the host and
+        waits for nothing. Raises RuntimeError where it does, or where the device cannot.
+        """
+
+    def replay(self, graph: Any, stream: Any = None) -> None:
+        """Start a graph's kernels in their order: one call, whatever their number."""
 
     def stream(self) -> Any:
         """A new stream."""
@@ -179,6 +190,26 @@ class CupyRuntime:
             # columns first: y^T [m, n] = w^T [k, m] transposed times x^T [k, n]
             cublas.gemmEx(handle, cublas.CUBLAS_OP_T, cublas.CUBLAS_OP_N, m, n, k, one.ctypes.data, w, kind, k, x, kind, k,
                           zero.ctypes.data, y, _FLOAT, ld, cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_GEMM_DEFAULT)
+
+    def capture(self, work: Callable[[Any], None]) -> Any:
+        # The default stream cannot be captured, so a graph is recorded on a stream that never runs anything; replay gives it
+        # to the default stream, where it is in order with launches and with the events of copies just as its kernels would
+        # be. Non-blocking: work of others on the default stream, which a blocking stream depends on, must not spoil the
+        # capture. Thread-local: what cannot be captured is an error of the thread that does it, not of its neighbours.
+        with self.device:
+            stream = self._cupy.cuda.Stream(non_blocking=True)
+            stream.begin_capture(self._cupy.cuda.runtime.streamCaptureModeThreadLocal)
+            try:
+                work(stream)
+            except BaseException:
+                with suppress(Exception):  # the stream leaves its mode; the first error is the one to tell
+                    stream.end_capture()
+                raise
+            return stream.end_capture()
+
+    def replay(self, graph: Any, stream: Any = None) -> None:
+        with self.device:
+            graph.launch(self._on(stream))
 
     def stream(self) -> Any:
         with self.device:

@@ -172,10 +172,11 @@ template <class... A> static const char* launch(void (*f)(A...), const unsigned*
     body = Call<A...>::run, body_argument = &one;
     gridDim = dim3{dims[0], dims[1], dims[2]}, blockDim = dim3{dims[3], dims[4], dims[5]};
     failure.clear();
+    const bool backwards = dims[7];  // a card promises no order of blocks
     for (unsigned z = 0; z < gridDim.z && failure.empty(); z++)
         for (unsigned y = 0; y < gridDim.y && failure.empty(); y++)
             for (unsigned x = 0; x < gridDim.x && failure.empty(); x++) {
-                blockIdx = dim3{x, y, z};
+                blockIdx = backwards ? dim3{gridDim.x - 1 - x, gridDim.y - 1 - y, gridDim.z - 1 - z} : dim3{x, y, z};
                 std::memset(dynamic, 0xA5, dims[6]);  // shared memory is not cleared on a card
                 run_block();
             }
