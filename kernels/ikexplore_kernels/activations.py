@@ -5,8 +5,9 @@ a tile: 1 for a single token, TILE otherwise. Within a tile the columns lie side
 
     q int8    [k / 4, width, 4]     codes, four along k ("a quad") per column
     d float32 [k / 32, width]       scale of 32 values, see ``quantize_row``
-    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), where width > 1
-                                    MAGIC_BITS (see ``tile_scale_add``) + (SHIFT - bias) * sum(q), or float32 d * sum(q)
+    s         [k / sub, width]      what a weight format needs for its offset: int32 -bias * sum(q), plus MAGIC_BITS where
+                                    width > 1 (see ``tile_scale_add``), or float32 d * sum(q); a bias of more than 64 is
+                                    SHIFT less (see ``target``)
 
 One quantization serves every product that reads the tensor; only ``s`` differs by format.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, fill_f32, floats, get_f32, get_i32, get_i64, ints, put_f32, put_i32
+from .formats._format import MOST_OF_SEVEN
 from .simd import *
 
 _MAGIC = np.float32(12582912)  # 1.5 * 2**23: adding it leaves the rounded integer in the low bits
@@ -93,7 +95,9 @@ def _offsets(bias, sub, sums, d, s, k, width):
     """The array s of one weight format (bias < 0: a format with minima) from the sums of 16, int32 [width, k / 16]."""
     minima, start = bias < 0, 0
     if width > 1:
-        start, bias = MAGIC_BITS, bias - SHIFT
+        start = MAGIC_BITS
+    if bias > MOST_OF_SEVEN:
+        bias -= SHIFT
     for c in range(width):
         for b in range(k // sub):
             at = 4 * (c * (k // 16) + b * sub // 16)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ._cache import inner
 from .abi import arg, call_part, get_f32, get_i32, get_i64, has_parts, put_f32
-from .formats.base import block_bytes16, by_eight, halves, has_min, unpack
+from .formats._format import SEVEN, SHIFTED
+from .formats.base import block_bytes16, by_eight, dots, halves, has_min, unpack
 from .mathv import vsilu
 from .simd import *
 
@@ -33,6 +34,15 @@ part_of = inner(forceinline=True)
 
 
 @part_of
+def dot(q, acc, codes, x):
+    if dots(q) == SEVEN:
+        return dpbusd7(acc, codes, x)
+    if dots(q) == SHIFTED:
+        return dpbusd_shifted(acc, codes, x)
+    return dpbusd(acc, codes, x)
+
+
+@part_of
 def one_block(q, w, base, stride, b, x, d, s, acc):
     """acc + block b of 16 rows at w + base times the same block of one column: f32x16."""
     s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
@@ -43,14 +53,14 @@ def one_block(q, w, base, stride, b, x, d, s, acc):
         if halves(q):
             second = splat_i32x16(get_i32(s, 8 * b + 4))
     o = b * 32
-    first = dpbusd(first, v[0], bcast4(x, o))
-    second = dpbusd(second, v[4], bcast4(x, o + 16))
-    first = dpbusd(first, v[1], bcast4(x, o + 4))
-    second = dpbusd(second, v[5], bcast4(x, o + 20))
-    first = dpbusd(first, v[2], bcast4(x, o + 8))
-    second = dpbusd(second, v[6], bcast4(x, o + 24))
-    first = dpbusd(first, v[3], bcast4(x, o + 12))
-    second = dpbusd(second, v[7], bcast4(x, o + 28))
+    first = dot(q, first, v[0], bcast4(x, o))
+    second = dot(q, second, v[4], bcast4(x, o + 16))
+    first = dot(q, first, v[1], bcast4(x, o + 4))
+    second = dot(q, second, v[5], bcast4(x, o + 20))
+    first = dot(q, first, v[2], bcast4(x, o + 8))
+    second = dot(q, second, v[6], bcast4(x, o + 24))
+    first = dot(q, first, v[3], bcast4(x, o + 12))
+    second = dot(q, second, v[7], bcast4(x, o + 28))
     dx = get_f32(d, 4 * b)
     if halves(q):
         acc = fma(to_f32x16(first), s0 * dx, acc)
@@ -132,6 +142,28 @@ def expand(q, w, stride, b0, n, codes, scales, mins):
 
 
 @inner
+def quads(q, pair, codes, others, n, x):
+    """n quads of two groups' codes times those of a tile at x, added to a pair of tiles.
+
+    Without 32 registers the loops must not be unrolled: the compiler would load activations for all of them first.
+    """
+    if dots(q) == SHIFTED:
+        first, second = pair
+        for j in range(unforeseen(n)):
+            first = tile_dpbusd_shifted(first, load_u8x64(codes, j * 64), x + j * 4 * TILE)
+        for j in range(unforeseen(n)):
+            second = tile_dpbusd_shifted(second, load_u8x64(others, j * 64), x + j * 4 * TILE)
+        return first, second
+    if dots(q) == SEVEN:
+        for j in range(unforeseen(n)):
+            pair = tiles_dpbusd7(pair, load_u8x64(codes, j * 64), load_u8x64(others, j * 64), x + j * 4 * TILE)
+        return pair
+    for j in range(n):
+        pair = tiles_dpbusd(pair, load_u8x64(codes, j * 64), load_u8x64(others, j * 64), x + j * 4 * TILE)
+    return pair
+
+
+@inner
 def many_columns(q, n, part, other, x, d, s, sums, ahead):
     """Two expanded groups of 16 rows (part, other: codes, scales, mins) times n columns of k of one tile, added to sums.
 
@@ -143,10 +175,7 @@ def many_columns(q, n, part, other, x, d, s, sums, ahead):
     for b in range(n // sub):
         sx = s + b * step
         i = tile(splat_i32x16(np.int32(MAGIC_BITS))) if has_min(q) else tile_i32(fa, sx)
-        pair = (i, i)
-        for j in range(b * sub // 4, (b + 1) * sub // 4):
-            u, v = load_u8x64(part[0], j * 64), load_u8x64(other[0], j * 64)
-            pair = tiles_dpbusd7(pair, u, v, x + j * step) if has_min(q) else tiles_dpbusd(pair, u, v, x + j * step)
+        pair = quads(q, (i, i), part[0] + b * sub * 16, other[0] + b * sub * 16, sub // 4, x + b * sub * TILE)
         for j in range(b * sub * TILE, (b + 1) * sub * TILE, 64):
             prefetch(x, ahead + j)
         dx = d + b * sub // 32 * step

@@ -63,7 +63,7 @@ def _emit_dp(b, acc, u, s, seven):
 
 
 #: AVX2 alone has no product of bytes that cannot overflow, but for unsigned ones of 7 bits or where one sign moves to the other
-#: side. So tiles take codes as signed ones there: what they multiply is ``SHIFT`` less than what ``unpack`` gave.
+#: side. So codes of 8 bits are multiplied as signed ones there, which are ``SHIFT`` less than what ``unpack`` gave.
 SHIFT = 128 if AVX2 and not (VNNI512 or VNNI256) else 0
 
 
@@ -82,6 +82,12 @@ def _emit_shifted_dp(b, acc, u, s):
 @intrinsic
 def dpbusd(typingctx, acc, u, s):
     return acc(acc, u, s), lambda context, b, sig, args: _emit_dp(b, *args, False)
+
+
+@intrinsic
+def dpbusd_shifted(typingctx, acc, u, s):
+    """acc[lane] += sum of (u[4 lane + j] - SHIFT) * s[4 lane + j], for s from -127 on."""
+    return acc(acc, u, s), lambda context, b, sig, args: _emit_shifted_dp(b, *args)
 
 
 @intrinsic

@@ -87,8 +87,26 @@ def _make_tiles_dp(emit, doc):
     return tiles_dp
 
 
-tiles_dpbusd = _make_tiles_dp(_emit_shifted_dp, "u and w count as SHIFT less")
+tiles_dpbusd = _make_tiles_dp(lambda b, acc, u, s: _emit_dp(b, acc, u, s, False), "exact for all bytes")
 tiles_dpbusd7 = _make_tiles_dp(lambda b, acc, u, s: _emit_dp(b, acc, u, s, True), "u and w are at most 127")
+
+
+@intrinsic
+def tile_dpbusd_shifted(typingctx, acc, u, x):
+    """acc[c] += u, SHIFT less, times the 4 bytes at x + 4 c: one group of rows, as there are registers for no more."""
+    def codegen(context, b, sig, args):
+        quads = _columns_one_by_one(b, acc.count, args[2], i32x16)
+        items = [_emit_shifted_dp(b, a, args[1], b.bitcast(q, i8x64.ir)) for a, q in zip(_each(b, args[0]), quads)]
+        return _pack(b, args[0].type, items)
+    return acc(acc, u, types.int64), codegen
+
+
+@intrinsic
+def unforeseen(typingctx, n):
+    """n, which the compiler takes for any number, so that it does not unroll a loop over it."""
+    def codegen(context, b, sig, args):
+        return b.asm(ir.FunctionType(args[0].type, [args[0].type]), "", "=r,0", [args[0]], False)
+    return n(n), codegen
 
 
 @intrinsic

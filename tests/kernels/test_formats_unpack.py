@@ -11,6 +11,7 @@ from naive import formats as naive
 from numba import types
 
 from ikexplore_kernels import formats, jit
+from ikexplore_kernels.formats._format import MOST_OF_SEVEN
 from ikexplore_kernels.formats.base import bias, block_bytes16, columns, halves, has_min, is_dense, unpack, widen
 from ikexplore_kernels.formats.gather import (
     first_words,
@@ -54,6 +55,8 @@ def weights_of(f, w, base, stride, n):
     """Weights that unpack describes: float32 [16, 32 n]."""
     codes, scales = np.empty((n, 8, 16, 4), np.uint8), np.empty((n, 4, 16), np.float32)
     facts = unpack_all(f, w, base, stride, n, codes.ctypes.data, scales.ctypes.data)
+    if f.code.has_min or f.code.bias <= MOST_OF_SEVEN:
+        assert codes.max() <= 127, "products on AVX2 rely on it"
     signed = codes.transpose(2, 0, 1, 3).reshape(16, n, 2, 16).astype(np.float32) - facts[0]
     s, m = scales[:, :2].transpose(2, 0, 1)[..., None], scales[:, 2:].transpose(2, 0, 1)[..., None]
     with np.errstate(all="ignore"):

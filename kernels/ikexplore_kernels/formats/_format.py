@@ -47,23 +47,29 @@ class Code:
     apart: bool = False
 
 
+#: how codes are multiplied (`Format.dots`): any bytes; at most 127; SHIFT less. A difference on AVX2 alone, see ``target``
+EIGHT, SEVEN, SHIFTED = range(3)
+MOST_OF_SEVEN = 64  #: what unpack adds to codes that have 7 bits then
+
+
 @dataclass(frozen=True)
 class Kind:
-    """Formats whose unpacked codes look alike: as many columns share a scale, and all or none have minima."""
+    """Formats whose unpacked codes look alike: as many columns share a scale, all or none have minima, ``dots`` is the same."""
 
     sub: int
     has_min: bool
+    dots: int
     sources: ClassVar[tuple[str, ...]] = ()  #: kernels of a kind are made of no format's file
 
     @property
     def name(self) -> str:
-        return f"codes of {self.sub}{' with minima' if self.has_min else ''}"
+        return f"codes of {self.sub}{' with minima' if self.has_min else ''}{('', ' of 7 bits', ' shifted')[self.dots]}"
 
     @property
     def _numba_type_(self) -> Any:
         from .base import FormatType
 
-        return FormatType("codes", 0, self.sub, self.has_min, False, 0, 32, False)
+        return FormatType("codes", 0, self.sub, self.has_min, False, 0, 32, False, self.dots)
 
 
 class Format:
@@ -150,7 +156,8 @@ class Format:
         size = 16 * 32 * self.block_bytes // self.block
         number = self.id if self.sources is None else None  # tells apart what was registered under one name
         code, by_eight = self.code, self.block % 256 == 0 and not self.code.apart
-        return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, by_eight, number)
+        return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, by_eight, self.dots,
+                          number)
 
     @functools.cached_property
     def product_factor(self) -> float:
@@ -162,7 +169,18 @@ class Format:
     @functools.cached_property
     def kind(self) -> Kind:
         """What kernels that work on unpacked codes depend on, as an empty numba value."""
-        return Kind(self.code.sub, self.code.has_min)
+        return Kind(self.code.sub, self.code.has_min, self.dots)
+
+    @functools.cached_property
+    def dots(self) -> int:
+        """How kernels multiply its codes: EIGHT, SEVEN or SHIFTED. Of a user's own type nothing is known but its bias."""
+        from ..target import SHIFT
+
+        if not SHIFT or self.dense:
+            return EIGHT
+        if self.own or not (self.code.has_min or self.code.bias <= MOST_OF_SEVEN):
+            return SHIFTED if self.code.bias > MOST_OF_SEVEN else EIGHT
+        return SEVEN
 
     # ---------------------------------------------------------------------------------------------- codecs
 

@@ -24,6 +24,7 @@ __all__ = [
     "block_bytes16",
     "by_eight",
     "columns",
+    "dots",
     "halves",
     "has_min",
     "is_dense",
@@ -38,12 +39,12 @@ PIECE = piece_options(forceinline=True)
 class FormatType(types.Type):
     """The numba type of one format. Its name holds all that kernels depend on, so caches tell formats apart."""
 
-    def __init__(self, format, bias, sub, has_min, dense, size, block, by_eight, number=None):
+    def __init__(self, format, bias, sub, has_min, dense, size, block, by_eight, dots=0, number=None):
         self.format, self.bias, self.sub, self.has_min, self.dense, self.size = format, bias, sub, has_min, dense, size
-        self.block, self.by_eight = block, by_eight
+        self.block, self.by_eight, self.dots = block, by_eight, dots
         own = "" if number is None else f",number={number}"
-        parts = f"bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block},eight={by_eight}{own}"
-        super().__init__(name=f"Format({format},{parts})")
+        parts = f"bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block},eight={by_eight},dots={dots}"
+        super().__init__(name=f"Format({format},{parts}{own})")
 
 
 @register_model(FormatType)
@@ -77,6 +78,7 @@ def _constant(ask, doc):
 bias = _constant(lambda q: q.bias, "What unpack added to the codes to make them unsigned.")
 halves = _constant(lambda q: q.sub == 16, "Has each half of a block of 32 a scale of its own?")
 has_min = _constant(lambda q: q.has_min, "Is a minimum subtracted?")
+dots = _constant(lambda q: q.dots, "How codes are multiplied, see `Format.dots`.")
 is_dense = _constant(lambda q: q.dense, "Does the format hold floats, with no integer codes?")
 by_eight = _constant(lambda q: q.by_eight, "Are there always eight blocks of 32 columns, with parts in common?")
 block_bytes16 = _constant(lambda q: q.size, "Average bytes of 16 rows x 32 weights.")
