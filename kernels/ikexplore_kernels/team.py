@@ -17,6 +17,8 @@ from ._cache import cache_in, inner, ops_folder
 from .abi import FIRST, WIDTH, arg, call_op
 from .vectors import ARM, _call
 
+#: seconds without a chunk begun or done after which something must be wrong
+PATIENCE = 120.0
 #: int64 items of a counter pair: claimed at 0, done at 8, on cache lines of their own
 STRIDE = 16
 _I64 = ir.IntType(64)
@@ -90,6 +92,9 @@ with cache_in(ops_folder()):
     _work = njit(cache=True, nogil=True, error_model="numpy")(_work_source)
 
 
+_STUCK: list[tuple[np.ndarray, np.ndarray]] = []  #: what threads that hang may still read
+
+
 class Team:
     """``threads`` threads that run programs together; asleep between runs.
 
@@ -102,6 +107,7 @@ class Team:
             raise ValueError(f"a team of {threads} threads cannot work: give at least 1")
         self.threads = threads
         self._counters = np.zeros(0, np.int64)
+        self._stuck = ""  # what a later run is told
         self._shared = _Shared([threading.Semaphore(0) for _ in range(threads)])
         for i in range(threads):
             threading.Thread(target=_serve, args=(self._shared, i), daemon=True, name=f"ikexplore-{i}").start()
@@ -110,8 +116,11 @@ class Team:
     def run(self, records: np.ndarray, stop: np.ndarray) -> None:
         """Run all records (int64 [n, WIDTH]); returns early when ``stop`` (int64 [1]) becomes nonzero.
 
-        An exception in the caller (Ctrl-C) stops the threads, waits for them and is passed on.
+        An exception in the caller (Ctrl-C) stops the threads, waits for them and is passed on. Raises RuntimeError, now and on
+        every later call, when for ``PATIENCE`` seconds no chunk was begun or done.
         """
+        if self._stuck:
+            raise RuntimeError(self._stuck)
         need = records.shape[0] * STRIDE
         if self._counters.size < need:
             self._counters = np.zeros(need, np.int64)
@@ -123,14 +132,28 @@ class Team:
             for go in shared.go:
                 go.release()
             while back < self.threads:
-                shared.back.acquire()
+                self._wait_for_one(records, need)
                 back += 1
         except BaseException:
             stop[0] = 1
-            while back < self.threads:
+            while back < self.threads and not self._stuck:
                 shared.back.acquire()
                 back += 1
             raise
+
+    def _wait_for_one(self, records: np.ndarray, need: int) -> None:
+        """Until a thread is back. Raises RuntimeError when none does anything; what they work on is kept then."""
+        before = -1
+        while not self._shared.back.acquire(timeout=PATIENCE):
+            now = int(self._counters[:need].sum())
+            if now == before:
+                done = self._counters[8:need:STRIDE]
+                i = int(np.argmax(done < records[:, 1]))
+                self._stuck = (f"instruction {i} of {len(records)} has stood at {done[i]} of {records[i, 1]} chunks for "
+                               f"{PATIENCE:g} s: a kernel hangs. Save your work and restart this process")
+                _STUCK.append((records, self._counters))
+                raise RuntimeError(self._stuck)
+            before = now
 
     def close(self) -> None:
         """End the threads. A closed team cannot run."""

@@ -1,13 +1,14 @@
 """Rates of the matrix products: python tests/bench/kernels.py [types ...] [--n 1 8 32 512] [--size 4096] [--threads 1].
 
 For each type and number of columns: GB/s of weights and GFLOP/s, and both as a fraction of what this machine does in
-the same run: its read bandwidth (the best of NumPy sums over 512 MB) and NumPy's float32 matmul of the same shape. Rounds
-are interleaved (every type once, then again), the best counts; activations are quantized within the time.
+the same run: its read bandwidth with as many threads (the best of NumPy sums over 512 MB) and NumPy's float32 matmul of the
+same shape. Rounds are interleaved (every type once, then again), the best counts; activations are quantized within the time.
 """
 
 import argparse
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -57,14 +58,16 @@ class Case:
             self.best = min(self.best, clock() - begin)
 
 
-def bandwidth():
-    a = np.ones(64 << 20, np.float64)
+def bandwidth(threads):
+    """Bytes/s that so many threads read together: NumPy's sums release the GIL."""
+    parts = np.array_split(np.ones(64 << 20, np.float64), threads)
     best = np.inf
-    for _ in range(5):
-        begin = clock()
-        a.sum()
-        best = min(best, clock() - begin)
-    return a.nbytes / best
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(7):
+            begin = clock()
+            list(pool.map(np.sum, parts))
+            best = min(best, clock() - begin)
+    return sum(p.nbytes for p in parts) / best
 
 
 def sgemm(n, size):
@@ -89,8 +92,8 @@ def main():
     global clock
     clock = time.process_time if a.clock == "cpu" else time.perf_counter
     team, stop = Team(a.threads), np.zeros(1, np.int64)
-    read = bandwidth()
-    print(f"read bandwidth {read / 1e9:.1f} GB/s (one core); {a.threads} threads; {a.size} x {a.size}")
+    read = bandwidth(a.threads)
+    print(f"read bandwidth {read / 1e9:.1f} GB/s, {a.threads} threads; {a.size} x {a.size}")
     for n in a.n:
         cases = [Case(name, n, a.size, a.threads) for name in (a.types or formats.names())]
         for _ in range(a.rounds):
