@@ -1,6 +1,7 @@
 """What all tests share: where the reference data is, if it is anywhere."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def shared_folder() -> Path | None:
 #: compile most lead: what runs later finds it compiled.
 LONG = ("test_product.py", "test_formats_random.py", "test_features.py", "test_formats_unpack.py", "test_notebooks.py",
         "test_browser.py", "test_page.py")
+
+
+def pytest_configure():
+    """A shell that starts a job in the background has it ignore Ctrl-C, and what it starts too; tests send it to children."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
