@@ -6,20 +6,17 @@ transposed per row, and a running maximum or sum is a vector of columns. What a 
 that no mask is read.
 """
 
-import math
-
 import numpy as np
 
 from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i32, get_i64, put_f32, put_i32
 from .cache_rows import row16
-from .mathv import vexp2
+from .mathv import LOG2E, vexp2
 from .simd import *
 
 BLOCK = 64  # cache rows at a time
 #: vectors per strip: floats of a strip's maximum, sum and position
 STATE = 48
-LOG2E = np.float32(math.log2(math.e))
 _INFINITE, _SIGN = 0x7F800000, -0x80000000
 LOWEST = np.float32(-1e30)  # instead of -inf: the difference of two is a number
 

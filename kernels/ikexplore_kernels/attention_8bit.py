@@ -13,12 +13,13 @@ from numba.extending import intrinsic, overload
 from ._cache import inner
 from .abi import arg, argf, get_f32, get_i32, put_f32, put_i32
 from .activations import quantize_row
-from .attention import LOG2E, attend_with, pad_rows, query
+from .attention import attend_with, pad_rows, query
 from .cache_rows import CODES
 from .formats.base import FormatType
+from .mathv import LOG2E
 from .simd import *
 from .target import _emit_shifted_dp
-from .tiles import _each, _pack
+from .tiles import _each, _pack, _vectors
 from .vectors import REGS, _emit_fma, _splat, f32x16, i8x64, i32x16, u8x64
 
 ROWS = 4 if REGS == 32 else 2  # keys at once: twice as many sums are held as for float32
@@ -34,7 +35,7 @@ def integer_strip(typingctx, like, starts):
     out = types.UniTuple(i32x16, ROWS * width)
 
     def codegen(context, b, sig, args):
-        first = [_vector(b, args[1], v, i32x16) for v in range(width)]
+        first = _vectors(b, args[1], width, i32x16)
         return _pack(b, context.get_value_type(out), first * ROWS)
     return out(like, types.int64), codegen
 
@@ -52,7 +53,7 @@ def outer_dpbusd(typingctx, acc, rows, stride, x):
     width = acc.count // ROWS
 
     def codegen(context, b, sig, args):
-        columns, items, at = [_vector(b, args[3], v, i8x64) for v in range(width)], _each(b, args[0]), args[1]
+        columns, items, at = _vectors(b, args[3], width, i8x64), _each(b, args[0]), args[1]
         for r in range(ROWS):
             quad = b.load(b.inttoptr(at, ir.IntType(32).as_pointer()), align=4)
             quad = b.bitcast(_splat(b, i32x16, quad), u8x64.ir)
@@ -72,7 +73,7 @@ def outer_scale_add(typingctx, facc, iacc, scales, stride, d):
     width = facc.count // ROWS
 
     def codegen(context, b, sig, args):
-        columns, at, out = [_vector(b, args[4], v, f32x16) for v in range(width)], args[2], []
+        columns, at, out = _vectors(b, args[4], width), args[2], []
         pairs = list(zip(_each(b, args[0]), _each(b, args[1])))
         for r in range(ROWS):
             scale = _splat(b, f32x16, b.load(b.inttoptr(at, ir.FloatType().as_pointer()), align=4))
@@ -83,11 +84,6 @@ def outer_scale_add(typingctx, facc, iacc, scales, stride, d):
             at = b.add(at, args[3])
         return _pack(b, args[0].type, out)
     return facc(facc, iacc, types.int64, types.int64, types.int64), codegen
-
-
-def _vector(b, address, number, vec):
-    at = b.add(address, ir.Constant(address.type, 64 * number))
-    return b.load(b.inttoptr(at, vec.ir.as_pointer()), align=4)
 
 
 # -- keys ----------------------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import numpy as np
 from ._cache import inner
 from .abi import arg, argf, fill_f32, get_f32, get_i64, put_f32
 from .cache_rows import row16
-from .mathv import vexp2
+from .mathv import LOG2E, vexp2
 from .simd import *
 
 STEP = 32  # positions at a time
-LOG2E, LN2 = np.float32(math.log2(math.e)), np.float32(math.log(2))  # weights are powers of two
+LN2 = np.float32(math.log(2))  # weights are powers of two
 
 
 @inner

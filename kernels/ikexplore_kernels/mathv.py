@@ -5,7 +5,7 @@ import numpy as np
 from ._cache import inner
 from .simd import *
 
-_LOG2E, _MAGIC = np.float32(1.44269504), np.float32(12582912)  # 1.5 * 2**23 rounds when it is added
+LOG2E, _MAGIC = np.float32(1.44269504), np.float32(12582912)  # 1.5 * 2**23 rounds when it is added
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
 _P = tuple(np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
                                    1.6666665459e-1, 5.0000001201e-1))
@@ -16,7 +16,7 @@ _P2 = tuple(np.float32(c) for c in (1.3264727180e-3, 9.6715126409e-3, 5.55073374
 def vexp(x):
     """e**x to about 2 ulp; below -87 it stays at 1.6e-38, above 88 at 1.7e38 (Cephes' expf polynomial)."""
     x = vmax(vmin(x, splat_f32x16(np.float32(88))), splat_f32x16(np.float32(-87)))
-    shifted = fma(x, splat_f32x16(_LOG2E), splat_f32x16(_MAGIC))
+    shifted = fma(x, splat_f32x16(LOG2E), splat_f32x16(_MAGIC))
     n = shifted - _MAGIC
     r = fma(n, splat_f32x16(_LN2_HIGH), x)
     r = fma(n, splat_f32x16(_LN2_LOW), r)

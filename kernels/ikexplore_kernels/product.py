@@ -35,6 +35,7 @@ part_of = inner(forceinline=True)
 
 @part_of
 def dot(q, acc, codes, x):
+    """acc + codes times a quad of activations, in the way that fits the type, see `Format.dots`."""
     if dots(q) == SEVEN:
         return dpbusd7(acc, codes, x)
     if dots(q) == SHIFTED:

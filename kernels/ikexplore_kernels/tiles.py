@@ -44,10 +44,10 @@ def _columns(b, count, address, vec, step=4):
     return list(_columns_one_by_one(b, count, address, vec, step))
 
 
-def _vectors(b, address, count):
-    """count f32x16, one after the other."""
+def _vectors(b, address, count, vec=f32x16):
+    """count vectors of 64 bytes, one after the other."""
     places = [b.add(address, ir.Constant(address.type, 64 * i)) for i in range(count)]
-    return [b.load(b.inttoptr(at, f32x16.ir.as_pointer()), align=4) for at in places]
+    return [b.load(b.inttoptr(at, vec.ir.as_pointer()), align=4) for at in places]
 
 
 @intrinsic

@@ -2,6 +2,7 @@
 // Shapes are ggml's: ne0 is the fastest dimension, nb are byte strides. A tensor that has its own memory has no gaps.
 #include "common.cuh"
 #include "gates.cuh"
+#include "order.cuh"
 
 // y = x op z with z repeated in every dimension; kind 0 to 3: add, subtract, multiply, divide. y has no gaps.
 KERNEL(binary, const char* x, const char* z, float* y, i64 kind, i64 ne0, i64 ne1, i64 ne2, i64 ne3, i64 xb1, i64 xb2, i64
@@ -112,18 +113,7 @@ KERNEL(pick_values, const char* x, const char* ids, float* y, i64 slots, i64 tok
 // int y[row] = columns in falling order of x, ties in rising order of column. One block per row. From entry least on
 // (0: never) those below part times the largest value become -1.
 KERNEL(argsort, const float* x, int* y, i64 n, i64 least, float part) {
-    x += blockIdx.x * n;
-    y += blockIdx.x * n;
-    for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
-        const float v = x[i];
-        i64 rank = 0;
-        float top = v;
-        for (i64 j = 0; j < n; ++j) {
-            rank += x[j] > v || (x[j] == v && j < i);
-            top = x[j] > top ? x[j] : top;
-        }
-        y[rank] = least && rank >= least && v < top * part ? -1 : (int)i;
-    }
+    falling_order(x + blockIdx.x * n, y + blockIdx.x * n, n, least, part);
 }
 
 // Rows of float32 as half: y[i] = x[order[i] / each], or with order 0 row i.

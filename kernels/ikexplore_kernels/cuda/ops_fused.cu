@@ -3,6 +3,7 @@
 #include "common.cuh"
 #include "gates.cuh"
 #include "infinity.cuh"
+#include "order.cuh"
 #include "q8.cuh"
 
 // sum = x + z (z 0: x itself is normed), y = RMS norm of the sum times weight (0: none), and y in 8 bits (q 0: not). With parts
@@ -124,16 +125,7 @@ KERNEL(route, const float* x, float* p, int* order, float* w, float* sum, float*
     const float inverse = 1.0f / block_sum(total, part);
     for (i64 j = threadIdx.x; j < n; j += blockDim.x) p[j] *= inverse;
     __syncthreads();
-    for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
-        const float v = p[i];
-        i64 rank = 0;
-        float most = v;
-        for (i64 j = 0; j < n; ++j) {
-            rank += p[j] > v || (p[j] == v && j < i);
-            most = p[j] > most ? p[j] : most;
-        }
-        order[rank] = least && rank >= least && v < most * least_part ? -1 : (int)i;
-    }
+    falling_order(p, order, n, least, least_part);
     __syncthreads();
     float chosen = 0;
     for (i64 j = threadIdx.x; j < used; j += blockDim.x) {
