@@ -76,7 +76,8 @@ class Page:
         explorer.observe(self._changed, names=self.names)
         self.told: queue.Queue[dict[str, Any]] = queue.Queue()
         explorer.send = lambda content, buffers=None: self.told.put(content)
-        values = {n: getattr(explorer, n) for n in [*self.names, "_parts"]}
+        with explorer._whole:  # as get_state does
+            values = {n: getattr(explorer, n) for n in [*self.names, "_parts"]}
         html = PAGE % {
             "css": explorer._css,
             "light": "false" if dark else "true",
@@ -94,8 +95,9 @@ class Page:
         end = time.monotonic() + seconds
         while True:
             changes: dict[str, Any] = {}
-            while not self.outgoing.empty():
-                changes.update(self.outgoing.get())
+            with self.explorer._whole:  # a step is one message, as hold_sync makes it
+                while not self.outgoing.empty():
+                    changes.update(self.outgoing.get())
             if changes:
                 self.messages += 1
                 self.bytes += len(json.dumps(changes))

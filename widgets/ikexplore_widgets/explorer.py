@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Explorer(anywidget.AnyWidget):
         self._panel = panel = Panel(engine or Engine(), model, machine)
         self._drawn: dict[str, Any] = {}
         self._plans = 0
+        self._whole = threading.RLock()  # values of two plans are never seen together
         panel.replan()
         super().__init__(_parts={name: _source(f"{name}.js") for name in _PARTS}, **self._state())
         self._ticker = Ticker(self._step)
@@ -102,12 +104,17 @@ class Explorer(anywidget.AnyWidget):
         except Exception as error:
             self._panel.error = one_line(error)
             state = {"header": {**self.header, "error": self._panel.error}}
-        with self.hold_sync():
+        with self._whole, self.hold_sync():
             for name, value in state.items():
                 if getattr(self, name) is not value and getattr(self, name) != value:
                     setattr(self, name, value)
         if self._panel.reforecast():  # in the pause between two messages
             self._ticker.poke()
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The synced values, all of one plan: a page may ask while a step is setting them on its own thread."""
+        with self._whole:
+            return super().get_state(*args, **kwargs)
 
     def _message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         """A message of the page. It may come on any thread; nothing long happens here."""
@@ -125,7 +132,7 @@ class Explorer(anywidget.AnyWidget):
             elif kind == "save":
                 self.send(export.file(panel, str(content["as"]), self.svg))
             elif kind == "act":
-                findings.act(panel, int(content["index"]), str(content["text"]))
+                findings.act(panel, str(content["text"]))
             elif kind in ("run", "stop", "pin", "swap", "dismiss", "clear", "detect"):
                 getattr(panel, kind)()
             else:

@@ -33,7 +33,7 @@ export default function (host, shared) {
       if (!changed.has('findings')) return;
       const {items} = state.findings;
       list.replaceChildren(
-        ...(items.length ? items : [{level: 0, text: 'Nothing to remark on these settings.'}]).map((item, i) =>
+        ...(items.length ? items : [{level: 0, text: 'Nothing to remark on these settings.'}]).map(item =>
           h(
             'li',
             {class: 'find'},
@@ -42,7 +42,7 @@ export default function (host, shared) {
             item.action
               ? h(
                   'button',
-                  {class: 'link sm', onclick: () => post.send('act', {index: i, text: item.text})},
+                  {class: 'link sm', onclick: () => post.send('act', {text: item.text})},
                   item.action,
                 )
               : null,

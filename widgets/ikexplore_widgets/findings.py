@@ -35,13 +35,11 @@ def state(panel: Panel) -> dict[str, Any]:
     return {"items": [{"level": i.level, "text": i.text, "action": i.action} for i in items(panel)]}
 
 
-def act(panel: Panel, index: int, text: str) -> None:
-    """Carry out the action of a finding; ``text`` makes sure that it is still the one that was shown."""
-    found = items(panel)
-    if 0 <= index < len(found) and found[index].text == text:
-        apply = found[index].apply
-        if apply is not None:
-            apply()
+def act(panel: Panel, text: str) -> None:
+    """Carry out the action of the finding that reads ``text``, wherever it stands by now; nothing if it is gone."""
+    apply = next((item.apply for item in items(panel) if item.text == text), None)
+    if apply is not None:
+        apply()
 
 
 def _memory(panel: Panel) -> list[Item]:
