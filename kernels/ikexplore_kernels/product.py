@@ -7,30 +7,37 @@ columns by way of expanded weights in scratch, two groups of 16 rows and a panel
 """
 
 import numpy as np
+from numba.extending import overload
 
 from ._cache import inner
 from .abi import arg, call_part, get_f32, get_i32, get_i64, has_parts, put_f32
 from .formats._format import SEVEN, SHIFTED
-from .formats.base import block_bytes16, by_eight, dots, halves, has_min, unpack
+from .formats.base import PIECE, block_bytes16, by_eight, dots, halves, has_min, has_rest, streams, turn, unpack
 from .mathv import vsilu
 from .simd import *
 
 ONE_COLUMN, EXPAND = 0, 1  # places of the parts
+AHEAD = 8192  # bytes of 16 rows that are asked for before they are read: a quarter of the first-level cache
 PANEL, SHORT = 512, 256  # columns of k that are expanded at a time: two groups' codes stay in the first-level cache
 
 
-@inner
-def ask_ahead(q, w, base, stride, b, groups):
-    """Ask for as much of the 16 rows ``groups`` groups further on as one block of these takes.
-
-    A group reads 16 rows (or 2 or 4 interleaved groups) side by side, more streams than the hardware foresees well; the
-    next group's bytes are simply the next ones in memory.
-    """
-    for i in range(0, block_bytes16(q), 64):
-        prefetch_far(w, base + groups * 16 * stride + b * block_bytes16(q) + i)
-
-
 part_of = inner(forceinline=True)
+
+
+@part_of
+def ask_ahead(q, w, stride, b, count, groups):
+    """Ask for what ``count`` blocks take, AHEAD bytes further on, beyond the end of the rows ``groups`` groups further on.
+
+    A group is as many streams through memory as it has rows (or interleaved groups of rows), side by side. The hardware
+    foresees few of them, and what it fetches waits in the second-level cache; these lines come into the first one.
+    """
+    rows = 16 // streams(q)
+    at = (b * block_bytes16(q) + AHEAD) // streams(q)
+    if at >= rows * stride:
+        at += (16 * groups - rows) * stride
+    for i in range(streams(q)):
+        for line in range(0, count * block_bytes16(q) // streams(q), 64):
+            prefetch(w, i * rows * stride + at + line)
 
 
 @part_of
@@ -47,7 +54,6 @@ def dot(q, acc, codes, x):
 def one_block(q, w, base, stride, b, x, d, s, acc):
     """acc + block b of 16 rows at w + base times the same block of one column: f32x16."""
     s0, s1, m0, m1, v = unpack(q, w, base, stride, b)
-    ask_ahead(q, w, base, stride, b, 1)
     first = second = splat_i32x16(np.int32(0))
     if not has_min(q):
         first = splat_i32x16(get_i32(s, 8 * b if halves(q) else 4 * b))
@@ -85,18 +91,35 @@ def four_blocks(q, w, base, stride, b, x, d, s, acc):
     return two_blocks(q, w, base, stride, b + 2, x, d, s, two_blocks(q, w, base, stride, b, x, d, s, acc))
 
 
+@part_of
+def eight_blocks(q, w, base, stride, b, x, d, s, acc):
+    return four_blocks(q, w, base, stride, b + 4, x, d, s, four_blocks(q, w, base, stride, b, x, d, s, acc))
+
+
+def blocks(q, w, base, stride, b, x, d, s, acc):
+    """acc + ``turn`` blocks from b on, written out one after the other."""
+    raise NotImplementedError("for use inside compiled kernels")
+
+
+@overload(blocks, jit_options=PIECE)
+def _blocks_of(q, w, base, stride, b, x, d, s, acc):
+    of = {1: one_block, 2: two_blocks, 4: four_blocks, 8: eight_blocks}[q.turn]
+    return lambda q, w, base, stride, b, x, d, s, acc: of(q, w, base, stride, b, x, d, s, acc)
+
+
 def one_column(q, w, stride, k, x, d, s, out):
     """Part: 16 rows at w times one column, to float32[16] at out.
 
-    With eight blocks written out, the compiler loads and widens once what they have in common: headers, words of codes.
+    In blocks that are written out the compiler loads and widens once what they have in common (headers, words of codes);
+    too many of them no longer fit where a core keeps decoded instructions.
     """
     acc = splat_f32x16(np.float32(0))
-    if by_eight(q):
-        for b in range(0, k // 32, 8):
-            acc = four_blocks(q, w, 0, stride, b, x, d, s, acc)
-            acc = four_blocks(q, w, 0, stride, b + 4, x, d, s, acc)
-    else:
-        for b in range(k // 32):
+    whole = k // 32 // turn(q) * turn(q)
+    for b in range(0, whole, turn(q)):
+        ask_ahead(q, w, stride, b, turn(q), 1)
+        acc = blocks(q, w, 0, stride, b, x, d, s, acc)
+    if has_rest(q):
+        for b in range(whole, k // 32):
             acc = one_block(q, w, 0, stride, b, x, d, s, acc)
     store_f32x16(out, 0, acc)
 
@@ -120,8 +143,7 @@ def put_block(q, unpacked, i, codes, scales, mins):
 def expand_two(q, w, base, stride, b, i, codes, scales, mins):
     """Two blocks; both are unpacked before anything is stored, as a store ends what the compiler knows of memory."""
     first, second = unpack(q, w, base, stride, b), unpack(q, w, base, stride, b + 1)
-    ask_ahead(q, w, base, stride, b, 2)
-    ask_ahead(q, w, base, stride, b + 1, 2)
+    ask_ahead(q, w, stride, b, 2, 2)
     put_block(q, first, i, codes, scales, mins)
     put_block(q, second, i + 1, codes, scales, mins)
 
@@ -138,7 +160,7 @@ def expand(q, w, stride, b0, n, codes, scales, mins):
     else:
         for i in range(n):
             unpacked = unpack(q, w, 0, stride, b0 + i)
-            ask_ahead(q, w, 0, stride, b0 + i, 2)
+            ask_ahead(q, w, stride, b0 + i, 1, 2)
             put_block(q, unpacked, i, codes, scales, mins)
 
 

@@ -45,6 +45,7 @@ class Code:
     sub: int = 32
     has_min: bool = False
     apart: bool = False
+    turn: int = 0
 
 
 #: how codes are multiplied (`Format.dots`): any bytes; at most 127; SHIFT less. A difference on AVX2 alone, see ``target``
@@ -156,8 +157,9 @@ class Format:
         size = 16 * 32 * self.block_bytes // self.block
         number = self.id if self.sources is None else None  # tells apart what was registered under one name
         code, by_eight = self.code, self.block % 256 == 0 and not self.code.apart
+        turn = code.turn or (1 if code.apart else 4 if self.interleave == 1 else 2)
         return FormatType(self.name, code.bias, code.sub, code.has_min, self.dense, size, self.block, by_eight, self.dots,
-                          number)
+                          number, self.interleave, turn)
 
     @functools.cached_property
     def product_factor(self) -> float:

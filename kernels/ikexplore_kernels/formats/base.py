@@ -27,7 +27,10 @@ __all__ = [
     "dots",
     "halves",
     "has_min",
+    "has_rest",
     "is_dense",
+    "streams",
+    "turn",
     "unpack",
     "widen",
 ]
@@ -39,11 +42,14 @@ PIECE = piece_options(forceinline=True)
 class FormatType(types.Type):
     """The numba type of one format. Its name holds all that kernels depend on, so caches tell formats apart."""
 
-    def __init__(self, format, bias, sub, has_min, dense, size, block, by_eight, dots=0, number=None):
+    def __init__(self, format, bias, sub, has_min, dense, size, block, by_eight, dots=0, number=None,
+                 interleave=1, turn=1):
         self.format, self.bias, self.sub, self.has_min, self.dense, self.size = format, bias, sub, has_min, dense, size
         self.block, self.by_eight, self.dots = block, by_eight, dots
+        self.streams, self.turn = 16 // interleave, turn
         own = "" if number is None else f",number={number}"
         parts = f"bias={bias},sub={sub},min={has_min},dense={dense},bytes={size},block={block},eight={by_eight},dots={dots}"
+        parts += f",streams={self.streams},turn={turn}"
         super().__init__(name=f"Format({format},{parts}{own})")
 
 
@@ -82,6 +88,10 @@ dots = _constant(lambda q: q.dots, "How codes are multiplied, see `Format.dots`.
 is_dense = _constant(lambda q: q.dense, "Does the format hold floats, with no integer codes?")
 by_eight = _constant(lambda q: q.by_eight, "Are there always eight blocks of 32 columns, with parts in common?")
 block_bytes16 = _constant(lambda q: q.size, "Average bytes of 16 rows x 32 weights.")
+
+streams = _constant(lambda q: q.streams, "Rows, or interleaved groups of them, that 16 rows are.")
+turn = _constant(lambda q: q.turn, "Blocks of 32 columns that a turn of the loop over a column takes, see `Code.turn`.")
+has_rest = _constant(lambda q: q.block // 32 % q.turn != 0, "Can there be blocks beyond the last whole turn?")
 
 
 def unpack(q, w, base, stride, b):

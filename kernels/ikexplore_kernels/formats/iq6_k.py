@@ -69,4 +69,4 @@ def unpack(q, w, base, stride, b):
     return s0, s1, zero, zero, biased6(codes, add0, add1)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16, turn=8)

@@ -62,4 +62,4 @@ def unpack(q, w, base, stride, b):
     return s, s, m, m, join_bits(low, bits_of(quads32(w, o + 16, stride), p, 1), 4)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, has_min=True)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, has_min=True, turn=8)
