@@ -7,8 +7,8 @@
 from .. import jit
 from ..simd import *
 from ._eights import bits_of
-from ._rows4 import LOW, get_quads, put_quads
-from .gather import copy, join4x4, join4x8, join4x16, peek8, peek16, peek32, poke8, poke16, poke32
+from ._rows4 import LOW, get_quads, pair_of_rows4, put_quads
+from .gather import copy, join4x8, join4x16, peek8, peek16, peek32, poke8, poke16, poke32
 
 _ONE, _TWO = 0x01010101, 0x03030303
 
@@ -171,23 +171,24 @@ def halves_of_rows4(w, o, step):
 
 
 @jit(forceinline=True)
-def bits_of_rows4(w, o, step, p):
-    """Part p of what repack_halves_bits wrote: two i32x16 of 0 or 1."""
-    return to_i32x16(join4x4(w, o, step)) >> p & 1, to_i32x16(join4x4(w, o + 4, step)) >> p & 1
+def bits_of_rows4(w, o, step, second, p):
+    """Part p of what repack_halves_bits wrote, at o or (``second``) o + 8: two u32x16 with the bit in each byte."""
+    first, other = pair_of_rows4(w, o, step, second)
+    return first >> p & _ONE, other >> p & _ONE
 
 
 @jit(forceinline=True)
 def scales_of_rows4(w, o, step, p):
     """Part p of what repack_scales wrote: two i32x16 of nibbles."""
-    at, t = o + (p & 3) * 8, p & 4
-    return to_i32x16(join4x4(w, at, step)) >> t & 15, to_i32x16(join4x4(w, at + 4, step)) >> t & 15
+    first, other = pair_of_rows4(w, o + (p & 2) * 8, step, p & 1)
+    return as_i32x16(first >> (p & 4) & 15), as_i32x16(other >> (p & 4) & 15)
 
 
 @jit(forceinline=True)
 def scale_twos_of_rows4(w, o, step, p):
     """Part p of what repack_scale_twos wrote: two i32x16 of 0..3."""
-    at, t = o + (p & 1) * 8, p & 6
-    return to_i32x16(join4x4(w, at, step)) >> t & 3, to_i32x16(join4x4(w, at + 4, step)) >> t & 3
+    first, other = pair_of_rows4(w, o, step, p & 1)
+    return as_i32x16(first >> (p & 6) & 3), as_i32x16(other >> (p & 6) & 3)
 
 
 @jit(forceinline=True)
@@ -212,9 +213,3 @@ def high_bits_of_rows4(w, o, step, p):
         bits_of(h, 6, 1)[0],
         bits_of(h, 7, 1)[0],
     )
-
-
-@jit(forceinline=True)
-def by_columns(v):
-    """The order 0, 2, 4, 6, 1, 3, 5, 7 -> that of columns."""
-    return v[0], v[4], v[1], v[5], v[2], v[6], v[3], v[7]

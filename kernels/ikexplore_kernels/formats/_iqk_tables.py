@@ -129,6 +129,31 @@ biased5, biased6 = _for_eight(_biased5), _for_eight(_biased6)
 
 
 @jit(forceinline=True)
+def _high5(v):
+    return lookup16(_five_biased1(), v)
+
+
+@jit(forceinline=True)
+def _low5(v):
+    return lookup16(_five_biased0(), v)
+
+
+@jit(forceinline=True)
+def biased5_of(v, top, add0, add1):
+    """As biased5, of nibbles and of the bytes that repack_bits wrote, in the order 0, 2, 4, 6, 1, 3, 5, 7."""
+    return (
+        _where_bit(top, 1, _high5(v[0]), _low5(v[0])) + add0,
+        _where_bit(top, 16, _high5(v[1]), _low5(v[1])) + add0,
+        _where_bit(top, 2, _high5(v[2]), _low5(v[2])) + add0,
+        _where_bit(top, 32, _high5(v[3]), _low5(v[3])) + add0,
+        _where_bit(top, 4, _high5(v[4]), _low5(v[4])) + add1,
+        _where_bit(top, 64, _high5(v[5]), _low5(v[5])) + add1,
+        _where_bit(top, 8, _high5(v[6]), _low5(v[6])) + add1,
+        _where_bit(top, 128, _high5(v[7]), _low5(v[7])) + add1,
+    )
+
+
+@jit(forceinline=True)
 def _pair(v):
     """Four codes of each of 16 rows -> their eight biased values, in order."""
     first = as_u32x16(_of_32(_first_biased0(), _first_biased1(), v))

@@ -51,3 +51,18 @@ def codes_of_rows4(w, o, step):
     c = join4x16(w, o + 32, step)
     d = join4x16(w, o + 48, step)
     return a & 15, c & 15, a >> 4, c >> 4, b & 15, d & 15, b >> 4, d >> 4
+
+
+_first, _second, _third, _fourth = (
+    shuffle([16 * g + 4 * j + k for g in range(4) for k in range(4) for _ in range(4)]) for j in range(4)
+)
+
+
+@jit(forceinline=True)
+def pair_of_rows4(w, o, step, second):
+    """uint8 [2][2 halves][4 rows] of 4 groups, the first or the ``second`` pair: two u32x16, each byte four times.
+
+    All 16 bytes are loaded: neighbouring parts share the loads, where words of 4 bytes cost an insertion each.
+    """
+    v = join4x16(w, o, step)
+    return (as_u32x16(_third(v)), as_u32x16(_fourth(v))) if second else (as_u32x16(_first(v)), as_u32x16(_second(v)))

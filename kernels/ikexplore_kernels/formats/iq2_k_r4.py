@@ -19,7 +19,7 @@ from ._iqk_rows4 import (
     unrepack_scales,
     unrepack_twos,
 )
-from ._iqk_tables import LOW_BIAS, biased2, shift_bytes
+from ._iqk_tables import LOW_BIAS, biased2
 from .base import Code
 
 
@@ -51,8 +51,8 @@ def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 304, stride * 4, b & 7
     d, scales = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 16, step, p)
     s0, s1 = d * to_f32x16(scales[0] - 8), d * to_f32x16(scales[1] - 8)
-    table0, table1 = bits_of_rows4(w, o + 8, step, p)
-    zero, add0, add1 = splat_f32x16(0), shift_bytes(table0, SHIFT2), shift_bytes(table1, SHIFT2)
+    table0, table1 = bits_of_rows4(w, o, step, True, p)
+    zero, add0, add1 = splat_f32x16(0), as_u8x64(table0 * SHIFT2), as_u8x64(table1 * SHIFT2)
     return s0, s1, zero, zero, biased2(twos_of_rows4(w, o + 48, step, p), add0, add1)
 
 

@@ -26,7 +26,7 @@ from ._iqk_rows4 import (
     unrepack_scales,
     unrepack_twos,
 )
-from ._iqk_tables import LOW_BIAS, biased3, shift_bytes
+from ._iqk_tables import LOW_BIAS, biased3
 from .base import Code
 
 
@@ -60,11 +60,11 @@ def unrepack(src, dst, n_rows, n_cols):
 
 def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 440, stride * 4, b & 7
-    d, low, minus = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 24, step, p), bits_of_rows4(w, o + 16, step, p)
-    s0 = d * to_f32x16((low[0] * 2 + 1) * (minus[0] * -2 + 1))
-    s1 = d * to_f32x16((low[1] * 2 + 1) * (minus[1] * -2 + 1))
-    table0, table1 = bits_of_rows4(w, o + 8, step, p)
-    zero, add0, add1 = splat_f32x16(0), shift_bytes(table0, SHIFT3), shift_bytes(table1, SHIFT3)
+    d, low, minus = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 24, step, p), bits_of_rows4(w, o + 16, step, False, p)
+    s0 = d * to_f32x16((low[0] * 2 + 1) * (as_i32x16(minus[0] & 1) * -2 + 1))
+    s1 = d * to_f32x16((low[1] * 2 + 1) * (as_i32x16(minus[1] & 1) * -2 + 1))
+    table0, table1 = bits_of_rows4(w, o, step, True, p)
+    zero, add0, add1 = splat_f32x16(0), as_u8x64(table0 * SHIFT3), as_u8x64(table1 * SHIFT3)
     codes = join_bits(twos_of_rows4(w, o + 56, step, p), high_bits_of_rows4(w, o + 312, step, p), 2)
     return s0, s1, zero, zero, biased3(codes, add0, add1)
 

@@ -19,7 +19,7 @@ from ._iqk_rows4 import (
     unrepack_scale_twos,
     unrepack_scales,
 )
-from ._iqk_tables import BIAS, biased4, shift_bytes
+from ._iqk_tables import BIAS, biased4
 from ._rows4 import codes_of_rows4, nibbles_from_rows4, nibbles_to_rows4
 from .base import Code
 
@@ -56,8 +56,8 @@ def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 576, stride * 4, b & 7
     d, low, high = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 32, step, p), scale_twos_of_rows4(w, o + 16, step, p)
     s0, s1 = d * to_f32x16((low[0] | high[0] << 4) - 32), d * to_f32x16((low[1] | high[1] << 4) - 32)
-    table0, table1 = bits_of_rows4(w, o + 8, step, p)
-    zero, add0, add1 = splat_f32x16(0), shift_bytes(table0, SHIFT4), shift_bytes(table1, SHIFT4)
+    table0, table1 = bits_of_rows4(w, o, step, True, p)
+    zero, add0, add1 = splat_f32x16(0), as_u8x64(table0 * SHIFT4), as_u8x64(table1 * SHIFT4)
     return s0, s1, zero, zero, biased4(codes_of_rows4(w, o + 64 + p * 64, step), add0, add1)
 
 

@@ -7,13 +7,10 @@ i holds the high bits of columns i, + 8, + 16, + 24, + 4, + 12, + 20, + 28 of it
 
 from .. import jit
 from ..simd import *
-from ._eights import join_bits
 from ._iqk_books import SHIFT5
 from ._iqk_rows4 import (
     bits_of_rows4,
-    by_columns,
     halves_of_rows4,
-    high_bits_of_rows4,
     repack_bits,
     repack_head,
     repack_nibbles,
@@ -27,9 +24,10 @@ from ._iqk_rows4 import (
     unrepack_scale_twos,
     unrepack_scales,
 )
-from ._iqk_tables import BIAS, biased5, shift_bytes
+from ._iqk_tables import BIAS, biased5_of
 from ._rows4 import codes_of_rows4
 from .base import Code
+from .gather import join4x16
 
 
 @jit
@@ -64,10 +62,10 @@ def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 704, stride * 4, b & 7
     d, low, high = halves_of_rows4(w, o, step), scales_of_rows4(w, o + 32, step, p), scale_twos_of_rows4(w, o + 16, step, p)
     s0, s1 = d * to_f32x16((low[0] | high[0] << 4) - 32), d * to_f32x16((low[1] | high[1] << 4) - 32)
-    table0, table1 = bits_of_rows4(w, o + 8, step, p)
-    zero, add0, add1 = splat_f32x16(0), shift_bytes(table0, SHIFT5), shift_bytes(table1, SHIFT5)
-    top = by_columns(high_bits_of_rows4(w, o + 576, step, p))
-    return s0, s1, zero, zero, biased5(join_bits(codes_of_rows4(w, o + 64 + p * 64, step), top, 4), add0, add1)
+    table0, table1 = bits_of_rows4(w, o, step, True, p)
+    zero, add0, add1 = splat_f32x16(0), as_u8x64(table0 * SHIFT5), as_u8x64(table1 * SHIFT5)
+    top = join4x16(w, o + 576 + p * 16, step)
+    return s0, s1, zero, zero, biased5_of(codes_of_rows4(w, o + 64 + p * 64, step), top, add0, add1)
 
 
 CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=BIAS, sub=16)

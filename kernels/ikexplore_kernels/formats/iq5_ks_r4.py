@@ -6,17 +6,14 @@ the low nibbles in the order of `_rows4`; uint8 qh[8 parts][4 rows][4] as in iq5
 
 from .. import jit
 from ..simd import *
-from ._eights import join_bits
 from ._iqk_books import SHIFT5
 from ._iqk_rows4 import (
-    by_columns,
-    high_bits_of_rows4,
     repack_bits,
     repack_nibbles,
     unrepack_bits,
     unrepack_nibbles,
 )
-from ._iqk_tables import BIAS, biased5, shift_bytes
+from ._iqk_tables import BIAS, biased5_of, shift_bytes
 from ._rows4 import codes_of_rows4
 from .base import Code
 from .gather import copy, join4x4, join4x16
@@ -60,8 +57,8 @@ def unpack(q, w, base, stride, b):
     scale = to_i32x16(join4x4(w, o + p * 4, step))
     s = as_f32x16(join4x16(w, base, step)) * to_f32x16((scale & 254) - 127)
     zero, add = splat_f32x16(0), shift_bytes(scale & 1, SHIFT5)
-    top = by_columns(high_bits_of_rows4(w, o + 544, step, p))
-    return s, s, zero, zero, biased5(join_bits(codes_of_rows4(w, o + 32 + p * 64, step), top, 4), add, add)
+    top = join4x16(w, o + 544 + p * 16, step)
+    return s, s, zero, zero, biased5_of(codes_of_rows4(w, o + 32 + p * 64, step), top, add, add)
 
 
 CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=BIAS)

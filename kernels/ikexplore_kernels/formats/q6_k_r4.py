@@ -8,9 +8,9 @@ of 64 bytes with the low nibbles in the order of `_rows4`.
 from .. import jit
 from ..simd import *
 from ._eights import bits_of, join_bits
-from ._rows4 import LOW, codes_of_rows4, get_quads, put_quads
+from ._rows4 import LOW, codes_of_rows4, get_quads, pair_of_rows4, put_quads
 from .base import Code
-from .gather import copy, join4x4, join4x8, join4x16, peek32, poke32
+from .gather import copy, join4x8, join4x16, peek32, poke32
 
 _TWO = 0x03030303
 
@@ -67,8 +67,8 @@ def unrepack(src, dst, n_rows, n_cols):
 def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 840, stride * 4, b & 7
     d = to_f32x16(as_f16x16(join4x8(w, o, step)))
-    s0 = d * to_f32x16(to_i32x16(as_i8x16(join4x4(w, o + 8 + p * 8, step))))
-    s1 = d * to_f32x16(to_i32x16(as_i8x16(join4x4(w, o + 12 + p * 8, step))))
+    first, second = pair_of_rows4(w, o + 8 + (p & 6) * 8, step, p & 1)
+    s0, s1 = d * to_f32x16(as_i32x16(first) >> 24), d * to_f32x16(as_i32x16(second) >> 24)
     zero = splat_f32x16(0)
     low = codes_of_rows4(w, o + 328 + p * 64, step)
     both = join4x16(w, o + 72 + p * 32, step), join4x16(w, o + 88 + p * 32, step)
