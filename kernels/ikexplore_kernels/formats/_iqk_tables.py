@@ -61,6 +61,16 @@ def look_up4(v):
     return as_i8x64(lookup16(_four(), v))
 
 
+@intrinsic
+def _where(typingctx, bits, yes, no):
+    """In each byte: yes where any bit is set, else no."""
+
+    def codegen(context, b, sig, args):
+        return b.select(b.icmp_unsigned("!=", args[0], _bytes(0)), args[1], args[2])
+
+    return yes(bits, yes, no), codegen
+
+
 @jit(forceinline=True)
 def _of_32(low, high, v):
     return _where_bit(v, 16, lookup16(high, v & 15), lookup16(low, v & 15))
@@ -96,16 +106,6 @@ def _biased4(v):
     return lookup16(_four_biased(), v)
 
 
-@jit(forceinline=True)
-def _biased5(v):
-    return _of_32(_five_biased0(), _five_biased1(), v)
-
-
-@jit(forceinline=True)
-def _biased6(v):
-    return _where_bit(v, 32, _of_32(_six2(), _six3(), v), _of_32(_six0(), _six1(), v))
-
-
 def _for_eight(one):
     @jit(forceinline=True)
     def eight(v, add0, add1):
@@ -125,7 +125,6 @@ def _for_eight(one):
 
 #: unpack's 8 x u8x64 codes -> biased values, plus add0 for the first 16 columns and add1 for the others (u8x64)
 biased2, biased3, biased4 = _for_eight(_biased2), _for_eight(_biased3), _for_eight(_biased4)
-biased5, biased6 = _for_eight(_biased5), _for_eight(_biased6)
 
 
 @jit(forceinline=True)
@@ -139,8 +138,11 @@ def _low5(v):
 
 
 @jit(forceinline=True)
-def biased5_of(v, top, add0, add1):
-    """As biased5, of nibbles and of the bytes that repack_bits wrote, in the order 0, 2, 4, 6, 1, 3, 5, 7."""
+def biased5_of_rows4(v, top, add0, add1):
+    """As biased4, of the nibbles of 5-bit codes and the bytes that repack_bits wrote, in the order 0, 2, 4, 6, 1, 3, 5, 7.
+
+    High bits choose between two look-ups from where they lie: they need not be moved to the nibbles first.
+    """
     return (
         _where_bit(top, 1, _high5(v[0]), _low5(v[0])) + add0,
         _where_bit(top, 16, _high5(v[1]), _low5(v[1])) + add0,
@@ -150,6 +152,50 @@ def biased5_of(v, top, add0, add1):
         _where_bit(top, 64, _high5(v[5]), _low5(v[5])) + add1,
         _where_bit(top, 8, _high5(v[6]), _low5(v[6])) + add1,
         _where_bit(top, 128, _high5(v[7]), _low5(v[7])) + add1,
+    )
+
+
+@jit(forceinline=True)
+def _five(v, top):
+    return _where(top, _high5(v), _low5(v))
+
+
+@jit(forceinline=True)
+def _six(v, top, fifth, sixth):
+    odd = top & fifth
+    upper = _where(odd, lookup16(_six3(), v), lookup16(_six2(), v))
+    return _where(top & sixth, upper, _where(odd, lookup16(_six1(), v), lookup16(_six0(), v)))
+
+
+@jit(forceinline=True)
+def biased5(v, top, p, add0, add1):
+    """As biased4, of the nibbles of 5-bit codes; their fifth bits are bit p of ``top``, as nibbles 8 x u8x64."""
+    bit = splat_u8x64(1 << p)
+    return (
+        _five(v[0], top[0] & bit) + add0,
+        _five(v[1], top[1] & bit) + add0,
+        _five(v[2], top[2] & bit) + add0,
+        _five(v[3], top[3] & bit) + add0,
+        _five(v[4], top[4] & bit) + add1,
+        _five(v[5], top[5] & bit) + add1,
+        _five(v[6], top[6] & bit) + add1,
+        _five(v[7], top[7] & bit) + add1,
+    )
+
+
+@jit(forceinline=True)
+def biased6(v, top, p, add0, add1):
+    """As biased5, of 6-bit codes, whose higher bits are bits p and p + 1."""
+    a, c = splat_u8x64(1 << p), splat_u8x64(2 << p)
+    return (
+        _six(v[0], top[0], a, c) + add0,
+        _six(v[1], top[1], a, c) + add0,
+        _six(v[2], top[2], a, c) + add0,
+        _six(v[3], top[3], a, c) + add0,
+        _six(v[4], top[4], a, c) + add1,
+        _six(v[5], top[5], a, c) + add1,
+        _six(v[6], top[6], a, c) + add1,
+        _six(v[7], top[7], a, c) + add1,
     )
 
 

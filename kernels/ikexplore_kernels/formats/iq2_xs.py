@@ -9,6 +9,7 @@ import numpy as np
 from .. import jit
 from ..simd import *
 from ._grid_look import columns_of_8, eighth_signs, negate, points_of_8, put_64, signed_codes
+from ._grid_planes import PLANES, xs_points
 from ._grid_search import EVEN, HALVES, NUMBERS, SCALES, SIGNS, grid_group
 from ._grids import IQ2_XS, IQ2_XS_FIT, IQ2_XS_PARTS
 from .base import Code
@@ -76,7 +77,10 @@ def unpack(q, w, base, stride, b):
     d, zero = half_of(first_words(w, o, stride)) * 0.125, splat_f32x16(0)
     s0 = d * to_f32x16(as_i32x16((scale & 15) * 2 + 1))
     s1 = d * to_f32x16(as_i32x16((scale >> 4 & 15) * 2 + 1))
-    codes = points_of_8(IQ2_XS, i & 511, i >> 16 & 511, k & 511, k >> 16 & 511)
+    if PLANES:
+        codes = xs_points(i & 0x1FF01FF, k & 0x1FF01FF)
+    else:
+        codes = points_of_8(IQ2_XS, i & 511, i >> 16 & 511, k & 511, k >> 16 & 511)
     return s0, s1, zero, zero, signed_codes(codes, eighth_signs(seven_bits(i, k)), 64)
 
 

@@ -7,6 +7,7 @@ in `_grid_rows4`; uint8 scales[8 parts][4 rows].
 from .. import jit
 from ..simd import *
 from ._grid_look import eighth_signs, points_of_8, signed_codes
+from ._grid_planes import PLANES, xs_points
 from ._grid_rows4 import bytes_of_rows, differences, from_differences, halves_of_rows, word_pairs_of_rows
 from ._grids import IQ2_XS
 from .base import Code
@@ -52,7 +53,10 @@ def unpack(q, w, base, stride, b):
     d, zero = halves_of_rows(w, o, step) * 0.125, splat_f32x16(0)
     s0, s1 = d * to_f32x16((scale & 15) * 2 + 1), d * to_f32x16((scale >> 4) * 2 + 1)
     t = low >> 8 & 0xFE | low >> 16 & 0xFE00 | (high >> 8 & 0xFE) << 16 | high & 0xFE000000
-    codes = points_of_8(IQ2_XS, low & 511, low >> 16 & 511, high & 511, high >> 16 & 511)
+    if PLANES:
+        codes = xs_points(low & 0x1FF01FF, high & 0x1FF01FF)
+    else:
+        codes = points_of_8(IQ2_XS, low & 511, low >> 16 & 511, high & 511, high >> 16 & 511)
     return s0, s1, zero, zero, signed_codes(codes, from_differences(t), 64)
 
 

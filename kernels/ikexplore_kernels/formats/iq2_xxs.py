@@ -9,6 +9,7 @@ import numpy as np
 from .. import jit
 from ..simd import *
 from ._grid_look import columns_of_8, eighth_signs, negate, points_of_rows, put_64, signed_codes
+from ._grid_planes import PLANES, xxs_points
 from ._grid_search import EVEN, HALVES, NUMBERS, SCALES, SIGNS, grid_group
 from ._grids import IQ2_XXS, IQ2_XXS_FIT, IQ2_XXS_PARTS
 from .base import Code
@@ -49,11 +50,14 @@ def encode(x, w, dst, n_rows, n_cols, work):
 def unpack(q, w, base, stride, b):
     o, p = base + (b >> 3) * 66, b & 7
     two = quads16(w, o + 2 + (p >> 1) * 16, stride)
-    word = as_u32x16(two[3]) if p & 1 else as_u32x16(two[1])
+    i, word = (as_u32x16(two[2]), as_u32x16(two[3])) if p & 1 else (as_u32x16(two[0]), as_u32x16(two[1]))
     s = half_of(first_words(w, o, stride)) * to_f32x16(as_i32x16((word >> 28) * 2 + 1)) * 0.125
     zero = splat_f32x16(0)
-    codes = points_of_rows(IQ2_XXS, w, o + 2 + p * 8, stride, 4 * stride)
+    if PLANES:
+        codes = xxs_points(i & 0xFF00FF, i >> 8 & 0xFF00FF)
+    else:
+        codes = points_of_rows(IQ2_XXS, w, o + 2 + p * 8, stride, 4 * stride)
     return s, s, zero, zero, signed_codes(codes, eighth_signs(word), 64)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=64, apart=True)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=64, apart=True, turn=2)

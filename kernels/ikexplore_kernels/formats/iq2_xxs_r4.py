@@ -7,6 +7,7 @@ in `_grid_rows4`, and in the lowest bit one of the four bits of the scale; uint8
 from .. import jit
 from ..simd import *
 from ._grid_look import points_of_rows, signed_codes
+from ._grid_planes import PLANES, xxs_points
 from ._grid_rows4 import halves_of_rows, mix, scale_of, signs_of, unmix, words_of_rows
 from ._grids import IQ2_XXS
 from .base import Code
@@ -44,8 +45,12 @@ def unpack(q, w, base, stride, b):
     mixed = words_of_rows(w, o + 8 + p * 16, step)
     s = halves_of_rows(w, o, step) * to_f32x16(as_i32x16(scale_of(mixed) * 2 + 1)) * 0.125
     zero = splat_f32x16(0)
-    codes = points_of_rows(IQ2_XXS, w, o + 136 + p * 16, 4, step)
+    if PLANES:
+        i = words_of_rows(w, o + 136 + p * 16, step)
+        codes = xxs_points(i & 0xFF00FF, i >> 8 & 0xFF00FF)
+    else:
+        codes = points_of_rows(IQ2_XXS, w, o + 136 + p * 16, 4, step)
     return s, s, zero, zero, signed_codes(codes, signs_of(mixed), 64)
 
 
-CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True)
+CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True, turn=2)

@@ -81,4 +81,4 @@ def unpack(q, w, base, stride, b):
     return s, s, zero, zero, biased4(nibbles(codes), add, add)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, turn=2)

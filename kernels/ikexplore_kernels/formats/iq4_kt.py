@@ -16,7 +16,7 @@ from ._trellis_book import Cells, book, table
 from ._trellis_rows import Plan, choices_and_states, encode_row, sharpened
 from ._trellis_search import store_scalar
 from .base import Code
-from .gather import gather_f32, gather_u32, load_scalar, peek8, peek16, peek32, poke8, poke32
+from .gather import gather_f32, load_scalar, peek8, peek16, peek32, poke8, poke32, quads16
 
 SECOND = 32768  # what the other offset adds
 LEVELS = table(range(64), range(65))
@@ -93,11 +93,16 @@ def _state(low, high, head, offset, j):
 
 def unpack(q, w, base, stride, b):
     o, p = base + 4 + (b >> 3) * 128, b & 7
-    head = gather_u32(w, o + p * 4, stride)
+    heads = quads16(w, o + (p & 4) * 4, stride)
+    lows, highs = quads16(w, o + 32 + (p & 6) * 8, stride), quads16(w, o + 96 + (p & 2) * 8, stride)
+    if p & 1:
+        head = as_u32x16(heads[3]) if p & 2 else as_u32x16(heads[1])
+        low0, low1, high0, high1 = as_u32x16(lows[2]), as_u32x16(lows[3]), as_u32x16(highs[2]), as_u32x16(highs[3])
+    else:
+        head = as_u32x16(heads[2]) if p & 2 else as_u32x16(heads[0])
+        low0, low1, high0, high1 = as_u32x16(lows[0]), as_u32x16(lows[1]), as_u32x16(highs[0]), as_u32x16(highs[1])
+    high0, high1 = high0 >> (p & 4), high1 >> (p & 4)
     offset = ((head & 1) << 15) + OFFSET
-    low0, low1 = gather_u32(w, o + 32 + p * 8, stride), gather_u32(w, o + 36 + p * 8, stride)
-    at = o + 96 + (p & 3) * 8
-    high0, high1 = gather_u32(w, at, stride) >> (p & 4), gather_u32(w, at + 4, stride) >> (p & 4)
     x = (
         _state(low0, high0, head, offset, 0),
         _state(low0, high0, head, offset, 1),

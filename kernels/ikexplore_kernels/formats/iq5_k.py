@@ -8,7 +8,6 @@ The second table is the first plus 2.  weight = d * (scale - 32) * (table[code] 
 
 from .. import jit
 from ..simd import *
-from ._eights import bits_of, join_bits
 from ._iqk_books import BOOK5, SHIFT5
 from ._iqk_pack import put_bit, put_nibbles, put_scale_nibbles, put_tables
 from ._iqk_search import Search, encode_unit
@@ -65,8 +64,8 @@ def unpack(q, w, base, stride, b):
     s0 = d * to_f32x16(as_i32x16(low & 15 | (high & 3) << 4) - 32)
     s1 = d * to_f32x16(as_i32x16(low >> 4 | (high >> 2 & 3) << 4) - 32)
     zero, add0, add1 = splat_f32x16(0), shift_bytes(extra & 1, SHIFT5), shift_bytes(extra >> 1 & 1, SHIFT5)
-    codes = join_bits(nibble_codes(w, o + 16, stride, p), bits_of(quads32(w, o + 144, stride), p, 1), 4)
-    return s0, s1, zero, zero, biased5(codes, add0, add1)
+    codes, top = nibble_codes(w, o + 16, stride, p), quads32(w, o + 144, stride)
+    return s0, s1, zero, zero, biased5(codes, top, p, add0, add1)
 
 
 CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16, turn=8)

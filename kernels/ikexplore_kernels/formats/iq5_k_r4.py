@@ -24,7 +24,7 @@ from ._iqk_rows4 import (
     unrepack_scale_twos,
     unrepack_scales,
 )
-from ._iqk_tables import BIAS, biased5_of
+from ._iqk_tables import BIAS, biased5_of_rows4
 from ._rows4 import codes_of_rows4
 from .base import Code
 from .gather import join4x16
@@ -65,7 +65,7 @@ def unpack(q, w, base, stride, b):
     table0, table1 = bits_of_rows4(w, o, step, True, p)
     zero, add0, add1 = splat_f32x16(0), as_u8x64(table0 * SHIFT5), as_u8x64(table1 * SHIFT5)
     top = join4x16(w, o + 576 + p * 16, step)
-    return s0, s1, zero, zero, biased5_of(codes_of_rows4(w, o + 64 + p * 64, step), top, add0, add1)
+    return s0, s1, zero, zero, biased5_of_rows4(codes_of_rows4(w, o + 64 + p * 64, step), top, add0, add1)
 
 
 CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=BIAS, sub=16)

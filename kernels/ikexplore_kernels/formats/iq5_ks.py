@@ -10,7 +10,6 @@ import numpy as np
 
 from .. import jit
 from ..simd import *
-from ._eights import bits_of, join_bits
 from ._iqk_books import BOOK5, SHIFT5
 from ._iqk_pack import put_bit, put_nibbles
 from ._iqk_search import Search, encode_unit
@@ -57,8 +56,8 @@ def unpack(q, w, base, stride, b):
     scale = as_i32x16(first_words(w, o + p, stride)) & 255
     s = gather_f32(w, base, stride) * to_f32x16((scale & 254) - 127)
     zero, add = splat_f32x16(0), shift_bytes(scale & 1, SHIFT5)
-    codes = join_bits(nibble_codes(w, o + 8, stride, p), bits_of(quads32(w, o + 136, stride), p, 1), 4)
-    return s, s, zero, zero, biased5(codes, add, add)
+    codes, top = nibble_codes(w, o + 8, stride, p), quads32(w, o + 136, stride)
+    return s, s, zero, zero, biased5(codes, top, p, add, add)
 
 
 CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS)

@@ -13,7 +13,7 @@ from ._iqk_rows4 import (
     unrepack_bits,
     unrepack_nibbles,
 )
-from ._iqk_tables import BIAS, biased5_of, shift_bytes
+from ._iqk_tables import BIAS, biased5_of_rows4, shift_bytes
 from ._rows4 import codes_of_rows4
 from .base import Code
 from .gather import copy, join4x4, join4x16
@@ -58,7 +58,7 @@ def unpack(q, w, base, stride, b):
     s = as_f32x16(join4x16(w, base, step)) * to_f32x16((scale & 254) - 127)
     zero, add = splat_f32x16(0), shift_bytes(scale & 1, SHIFT5)
     top = join4x16(w, o + 544 + p * 16, step)
-    return s, s, zero, zero, biased5_of(codes_of_rows4(w, o + 32 + p * 64, step), top, add, add)
+    return s, s, zero, zero, biased5_of_rows4(codes_of_rows4(w, o + 32 + p * 64, step), top, add, add)
 
 
 CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=BIAS)

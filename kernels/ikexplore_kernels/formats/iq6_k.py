@@ -9,13 +9,12 @@ multiply-adds. For products (`unpack`), as in the reference, values are the near
 
 from .. import jit
 from ..simd import *
-from ._eights import join_bits
 from ._iqk_books import BOOK6, CUBIC, SHIFT6
 from ._iqk_pack import chosen_of, put_nibbles, put_tables, put_twos
 from ._iqk_search import Search, encode_unit
-from ._iqk_tables import BIAS, biased6, bits_in, four_bits, lane, low_codes, nibble_codes, shift_bytes, two_bits
+from ._iqk_tables import BIAS, biased6, bits_in, four_bits, lane, nibble_codes, shift_bytes, two_bits
 from .base import Code
-from .gather import copy, first_words, half_of, peek16, poke8
+from .gather import copy, first_words, half_of, peek16, poke8, quads32
 
 _SEARCH = Search(BOOK6, SHIFT6, 2, 16, -128, 127, False, True, 112.0, 2.0, 10, 5)
 _C0, _C1, _C2, _C3 = CUBIC
@@ -65,8 +64,8 @@ def unpack(q, w, base, stride, b):
     d, extra = half_of(first), first >> p * 2 + 16
     s0, s1 = d * to_f32x16(scales << 24 >> 24), d * to_f32x16(scales << 16 >> 24)
     zero, add0, add1 = splat_f32x16(0), shift_bytes(extra & 1, SHIFT6), shift_bytes(extra >> 1 & 1, SHIFT6)
-    codes = join_bits(nibble_codes(w, o + 20, stride, p), low_codes(w, o + 148, stride, p), 4)
-    return s0, s1, zero, zero, biased6(codes, add0, add1)
+    codes, top = nibble_codes(w, o + 20, stride, p), quads32(w, o + 148 + (p >> 2) * 32, stride)
+    return s0, s1, zero, zero, biased6(codes, top, (p & 3) * 2, add0, add1)
 
 
 CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16, turn=8)

@@ -49,4 +49,4 @@ def unpack(q, w, base, stride, b):
     return s, s, zero, zero, flip_signs(quads32(w, o + 2, stride))
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=128)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=128, turn=2)
