@@ -1,8 +1,8 @@
 """Rates of the matrix products: python tests/bench/kernels.py [types ...] [--n 1 8 32 512] [--size 4096] [--threads 1].
 
-For each type and number of columns: GB/s of weights and GFLOP/s, and both as a fraction of what this machine does in
-the same run: its read bandwidth with as many threads (the best of NumPy sums over 512 MB) and NumPy's float32 matmul of the
-same shape. Rounds are interleaved (every type once, then again), the best counts; activations are quantized within the time.
+For each type and number of columns: GB/s of weights and GFLOP/s, and both as a fraction of what this machine does in the same
+run: its read bandwidth with as many threads (the best of NumPy's sums over 512 MB, one a round) and NumPy's float32 matmul of
+the same shape. Rounds are interleaved (every type once, then again), the best counts; activations are quantized within the time.
 """
 
 import argparse
@@ -59,15 +59,15 @@ class Case:
 
 
 def bandwidth(threads):
-    """Bytes/s that so many threads read together: NumPy's sums release the GIL."""
+    """A function that reads with so many threads and returns bytes/s: NumPy's sums release the GIL."""
     parts = np.array_split(np.ones(64 << 20, np.float64), threads)
-    best = np.inf
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(7):
+
+    def once():
+        with ThreadPoolExecutor(threads) as pool:
             begin = clock()
             list(pool.map(np.sum, parts))
-            best = min(best, clock() - begin)
-    return sum(p.nbytes for p in parts) / best
+            return sum(p.nbytes for p in parts) / (clock() - begin)
+    return once
 
 
 def sgemm(n, size):
@@ -92,15 +92,17 @@ def main():
     global clock
     clock = time.process_time if a.clock == "cpu" else time.perf_counter
     team, stop = Team(a.threads), np.zeros(1, np.int64)
-    read = bandwidth(a.threads)
-    print(f"read bandwidth {read / 1e9:.1f} GB/s, {a.threads} threads; {a.size} x {a.size}")
+    once = bandwidth(a.threads)
+    read = max(once() for _ in range(3))
+    print(f"{a.threads} threads; {a.size} x {a.size}")
     for n in a.n:
         cases = [Case(name, n, a.size, a.threads) for name in (a.types or formats.names())]
         for _ in range(a.rounds):
             for c in cases:
                 c.round(team, stop)
+            read = max(read, once())
         flops = sgemm(n, a.size)
-        print(f"\nn = {n}; NumPy float32 {flops / 1e9:.0f} GFLOP/s")
+        print(f"\nn = {n}; read bandwidth {read / 1e9:.1f} GB/s; NumPy float32 {flops / 1e9:.0f} GFLOP/s")
         print(f"{'type':12}{'GB/s':>8}{'of read':>9}{'GFLOP/s':>10}{'of NumPy':>10}")
         for c in cases:
             nbytes, ops = c.w[0].nbytes / c.best, 2 * n * a.size**2 / c.best

@@ -68,4 +68,4 @@ def unpack(q, w, base, stride, b):
     return s0, s1, zero, zero, biased5(codes, top, p, add0, add1)
 
 
-CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16, turn=8)
+CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=BIAS, sub=16)
