@@ -8,8 +8,9 @@ Type ids and block sizes are ggml's (ik_llama.cpp's numbering above 96). ``regis
 import difflib
 
 from ._format import Code, Format
+from .own16 import SUFFIX, own16
 
-__all__ = ["Code", "Format", "forget", "get", "names", "register"]
+__all__ = ["Code", "Format", "forget", "get", "names", "own16", "register"]
 
 _ALL = [
     Format("f32", 0, block=1, block_bytes=4, dense=True),
@@ -92,6 +93,8 @@ _BY_NAME = {f.name: f for f in _ALL}
 def get(name: str) -> Format:
     """The format called ``name`` in any case. Raises ValueError that lists close names."""
     found = _BY_NAME.get(str(name).lower())
+    if found is None and str(name).endswith(SUFFIX):
+        found = own16(get(str(name).removesuffix(SUFFIX)))
     if found is None:
         close = difflib.get_close_matches(str(name).lower(), _BY_NAME, n=4, cutoff=0.5) or list(_BY_NAME)
         raise ValueError(f"unknown quant type {name!r}; close names: {', '.join(close)}")

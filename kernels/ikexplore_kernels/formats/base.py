@@ -12,9 +12,10 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import NativeValue, models, overload, register_model, unbox
 
-from .._cache import piece_options
+from .._cache import jit, piece_options
 from . import get
 from ._format import Code, Format
+from .gather import as_words
 
 __all__ = [
     "Code",
@@ -113,6 +114,16 @@ def widen(q, w, base, stride, c):
 def columns(q, w, base, c):
     """f32x16: column c of the 16 rows of the interleaved dense group that starts at byte ``base``."""
     raise NotImplementedError("for use inside compiled kernels")
+
+
+def as_own16(plain):
+    """A plain type's ``unpack`` (source) for 16 rows in the engine's own layout."""
+    rows = jit(forceinline=True)(plain)
+
+    def of_words(q, w, base, stride, b):
+        return rows(q, as_words(w), base, stride, b)
+
+    return of_words
 
 
 @overload(unpack, jit_options=PIECE)

@@ -2,16 +2,69 @@
 
 All take ``w`` (a uint8 array or an int64 address), ``at`` (byte offset of the first piece) and ``stride`` (bytes from
 piece to piece), read exactly the bytes that they return, and need no alignment.
+
+Those that read a piece of each row also take `Words`, 16 rows in the engine's own layout (see `own16`): the four bytes
+of all rows at an offset are one vector in memory, nothing has to be brought together, and ``stride`` is not looked at.
 """
+
+from itertools import pairwise
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
 from .. import jit
-from ..vectors import Vec, _address, _concat, as_f16x16, as_f32x16, as_u32x16, to_f32x16, to_u16x16, u8x64
+from ..vectors import (
+    Vec,
+    _address,
+    _call,
+    _concat,
+    _splat,
+    as_f16x16,
+    as_f32x16,
+    as_u32x16,
+    to_f32x16,
+    to_u16x16,
+    u8x64,
+    u32x16,
+)
 
-_I32 = ir.IntType(32)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+class Words(types.Type):
+    """The address of 16 rows whose words of four bytes are interleaved."""
+
+    def __init__(self):
+        super().__init__(name="Words")
+
+
+words = Words()
+
+
+@register_model(Words)
+class _WordsModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _I64)
+
+
+@intrinsic
+def as_words(typingctx, address):
+    """An int64 address as `Words`."""
+    return words(types.int64), lambda context, b, sig, args: args[0]
+
+
+def _words_at(b, w, at, count):
+    """``count`` vectors (16 x i32) of four bytes of each row, from byte ``at`` of the rows on."""
+    first, shift = b.and_(at, _I64(-4)), b.and_(at, _I64(3))
+    vec = ir.VectorType(_I32, 16)
+    place = b.add(w, b.mul(first, _I64(16)))
+    loads = [
+        b.load(b.inttoptr(b.add(place, _I64(64 * k)), vec.as_pointer()), align=4) for k in range(count + 1)
+    ]
+    bits = b.mul(_splat(b, u32x16, b.trunc(shift, _I32)), ir.Constant(vec, [8] * 16))
+    # where ``at`` is known to be a whole word, the compiler keeps the first of each pair and no shift
+    return [_call(b, "llvm.fshr.v16i32", vec, [high, low, bits]) for low, high in pairwise(loads)]
 
 
 def _pieces(context, b, sig, args, piece, n):
@@ -37,6 +90,8 @@ def _tuple(context, b, kind, items):
 
 def _quads(context, b, sig, args):
     """16 bytes of 16 rows: a transpose of 4 x 4 words within each 128 bits, the cheapest kind of shuffle."""
+    if isinstance(sig.args[0], Words):
+        return [b.bitcast(v, u8x64.ir) for v in _words_at(b, args[0], args[1], 4)]
     rows = _pieces(context, b, sig, args, ir.VectorType(_I32, 4), 16)
     r0, r1, r2, r3 = (_concat(b, rows[k::4]) for k in range(4))  # quarter q of r_k is row 4 q + k
     low, high = (0, 16, 1, 17), (2, 18, 3, 19)
@@ -95,6 +150,9 @@ def _make_gather(kind, doc):
     @intrinsic
     def gather(typingctx, w, at, stride):
         def codegen(context, b, sig, args):
+            if isinstance(sig.args[0], Words):
+                word = _words_at(b, args[0], args[1], 1)[0]
+                return word if vec.ir == word.type else b.trunc(word, vec.ir)
             out = ir.Constant(vec.ir, ir.Undefined)
             for i, x in enumerate(_pieces(context, b, sig, args, vec.ir.element, 16)):
                 out = b.insert_element(out, x, _I32(i))
