@@ -56,6 +56,8 @@ def _sweep(add: Add) -> argparse.ArgumentParser:
     sweep.add_argument("--cold", action="store_true", help="have the kernel forget the model's files first (needs no root)")
     sweep.add_argument("--k-bits", type=int, default=32, choices=(8, 32), metavar="N",
                        help="8: q . k of prompts over a q8_0 or q8_KV cache in 8 bits; 32 (default): in float32")
+    sweep.add_argument("--layout", default="file", choices=("file", "own16"), metavar="NAME",
+                       help="own16: weights in the engine's own 16-row layout where -rtr leaves them alone; file (default)")
     sweep.add_argument("--binary", metavar="PROGRAM", help="run this llama-sweep-bench in place of the engine here")
     return sweep
 

@@ -43,13 +43,14 @@ def sweep(options: argparse.Namespace) -> int:
 
     common = {"repetitions": options.repetitions, "progress": progress, "on_row": show, "on_progress": tell}
     if options.binary:
-        if options.k_bits != 32:
-            raise IkexploreError(f"--k-bits {options.k_bits} is for the engine here; leave out --binary or --k-bits")
+        for flag, value, usual in (("--k-bits", options.k_bits, 32), ("--layout", options.layout, "file")):
+            if value != usual:
+                raise IkexploreError(f"{flag} {value} is for the engine here; leave out --binary or {flag}")
         result = _by_program(options, model, settings, common)
     else:
         if options.cold:
             _cold(model)
-        result = run.sweep(model, settings, k_bits=options.k_bits, **common)
+        result = run.sweep(model, settings, k_bits=options.k_bits, layout=options.layout, **common)
     if options.jsonl:
         result.to_jsonl(options.jsonl)
     if result.stopped:

@@ -93,6 +93,7 @@ def sweep(
     on_progress: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
     k_bits: int = 32,
+    layout: str = "file",
 ) -> Sweep:
     """Measure PP and TG on this machine with the engine's kernels.
 
@@ -102,7 +103,7 @@ def sweep(
     finished row; ``on_progress(event)`` of what goes on: ``phase`` (load, repack, compile, warmup, pp, tg), ``done``,
     ``total``, ``text``, and ``t_s`` (tokens/s so far) while measuring. ``stop`` (or Ctrl-C) ends the sweep within one
     instruction; finished rows are kept and ``stopped`` is set. ``progress`` draws a bar.
-    ``k_bits`` as for ``Session``. Raises SettingsError for repetitions below 1 or switches that do not
+    ``k_bits`` and ``layout`` as for ``Session``. Raises SettingsError for repetitions below 1 or switches that do not
     fit, ModelError for a model without weights or of an architecture that does not run here.
 
     >>> import ikexplore as ikx
@@ -117,7 +118,7 @@ def sweep(
         raise SettingsError(f"{repetitions} repetitions measure nothing; give 1 or more")
     bar = _bar(progress)
     try:
-        return _Run(model, settings, repetitions, on_row, _both(on_progress, bar), stop, k_bits).run()
+        return _Run(model, settings, repetitions, on_row, _both(on_progress, bar), stop, k_bits=k_bits, layout=layout).run()
     finally:
         if bar:
             bar.close()
@@ -165,8 +166,8 @@ class _Run:
     """One sweep under way."""
 
     def __init__(self, model: Model, settings: Settings, repetitions: int, on_row: Any, tell: Any, stop: Any,
-                 k_bits: int):
-        self.model, self.settings, self.repetitions, self.k_bits = model, settings, repetitions, k_bits
+                 **engine: Any):
+        self.model, self.settings, self.repetitions, self.engine = model, settings, repetitions, engine
         self.on_row, self.tell, self.stop = on_row, tell, stop
         self.said = 0.0
 
@@ -175,12 +176,14 @@ class _Run:
         result = Sweep(self.settings, model=self.model.name, source=self.model)
         watcher = None
         try:
-            with Session(self.model, self.settings, self._heard, k_bits=self.k_bits) as session:
+            with Session(self.model, self.settings, self._heard, **self.engine) as session:
                 self.session, result.machine, result.repacked = session, session.machine, session.repacked
                 if session.computed_on != "CPU":
                     result.facts["computed on"] = session.computed_on
-                if self.k_bits != 32:
-                    result.facts["q . k"] = f"{self.k_bits} bits"
+                if session.k_bits != 32:
+                    result.facts["q . k"] = f"{session.k_bits} bits"
+                if session.layout != "file":
+                    result.facts["layout"] = session.layout
                 watcher = _Watcher(self.stop, session) if self.stop else None
                 self._rows(result)
         except (Cancelled, KeyboardInterrupt):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ikexplore_kernels.formats import Format, get
+from ikexplore_kernels.formats import Format, get, names, own16
 
 from ..errors import ModelError
 from ..graph.types import type_name
@@ -36,14 +36,18 @@ class Weight:
         return self.stride or self.rows * self.row_bytes
 
 
-def load(model: Model, tensors: Columns, progress: Progress | None = None) -> dict[str, Weight]:
+def load(model: Model, tensors: Columns, progress: Progress | None = None, own: bool = False) -> dict[str, Weight]:
     """All tensors as they are at run time (``Placement.tensors``): those with another type than in the file are copied
     into it, those that the file lacks are made, the others stay where they are.
 
-    progress(event) is told about each tensor that takes time. Raises ModelError for a type without kernels.
+    ``own``: tensors that would stay are copied into the engine's own layout where there is one (`formats.own16`), but the
+    table of tokens, whose rows are read one by one, and factors that are used a head at a time. progress(event) is told
+    about each tensor that takes time. Raises ModelError for a type without kernels.
     """
     weights: dict[str, Weight] = {}
     kinds = [type_name(int(i)) for i in tensors.type_id]
+    if own:
+        kinds = _own_layouts(model, tensors, kinds)
     work = [n for n, kind in zip(tensors.names, kinds) if n not in model.tensors or model.tensors[n].type != kind]
     done = 0
     for row, (name, kind) in enumerate(zip(tensors.names, kinds)):
@@ -56,6 +60,19 @@ def load(model: Model, tensors: Columns, progress: Progress | None = None) -> di
             done += 1
         weights[name] = _weight(model, name, kind, tensors.ne[row].tolist())
     return weights
+
+
+def _own_layouts(model: Model, tensors: Columns, kinds: list[str]) -> list[str]:
+    """The types, with the own layout's name for tensors in the file's type that has one which their rows fit."""
+    found = list(kinds)
+    for row, (name, kind) in enumerate(zip(tensors.names, kinds)):
+        tensor = model.tensors.get(name)
+        if tensor is None or tensor.type != kind or name == "token_embd.weight" or name.endswith("_b.weight"):
+            continue
+        other = own16(get(kind)) if kind in names() else None
+        if other is not None and tensors.ne[row, 1] % other.interleave == 0:
+            found[row] = other.name
+    return found
 
 
 def _weight(model: Model, name: str, kind: str, ne: list[int]) -> Weight:
@@ -73,7 +90,7 @@ def _weight(model: Model, name: str, kind: str, ne: list[int]) -> Weight:
         raise ModelError(f"{name} has {data.nbytes} bytes where {source.name} takes {rows * matrices * row_bytes}: the type "
                          "was registered anew since; quantize the model again")
     if target is not source:
-        data = source.repack(data.reshape(-1, row_bytes), columns).reshape(-1)
+        data = source.repack(data.reshape(-1, row_bytes), columns, into=target).reshape(-1)
     elif rows < 16 and not source.dense and rows * matrices > 1:
         if matrices > 1:
             raise ModelError(f"{name} has matrices of {rows} rows; quantized ones need at least 16 here")

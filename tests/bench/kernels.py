@@ -2,7 +2,8 @@
 
 For each type and number of columns: GB/s of weights and GFLOP/s, and both as a fraction of what this machine does in the same
 run: its read bandwidth with as many threads (the best of NumPy's sums over 512 MB, one a round) and NumPy's float32 matmul of
-the same shape. Rounds are interleaved (every type once, then again), the best counts; activations are quantized within the time.
+the same shape. Rounds are interleaved (every type once, then again), the best counts; the time includes quantizing the
+activations. A name like q4_k_own16 is the engine's own layout of that type.
 """
 
 import argparse

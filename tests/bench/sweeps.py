@@ -6,7 +6,7 @@ For each model and type: best tokens/s over the rounds at each n_kv, per layout 
 the reference's, best layout against best layout. A round runs every contender once, so that a busy spell hits all. On a
 machine that others use too, ``--clock cpu --threads 1`` counts CPU seconds instead: ours by the process clock, the
 reference's by a preloaded clock (needs cc). Models are made once and kept in --cache (about 0.3 to 1.4 GB a file).
-``--kv q8_0``: caches of that type; the layout ``8bit`` is ours, plain, with q . k in 8 bits.
+``--kv q8_0``: caches of that type. Layouts of ours alone: ``8bit``, plain with q . k in 8 bits; ``own16``, the engine's own.
 """
 
 import argparse
@@ -33,6 +33,8 @@ sweep_module = sys.modules["ikexplore.run.sweep"]  # the package has a function 
 
 TYPES = ["q8_0", "q4_0", "q4_k", "q6_k", "iq4_xs", "iq4_nl", "iq4_ks", "iq4_k", "iq5_k",
          "q2_k", "q3_k", "iq2_k", "iq3_k", "iq3_s", "iq2_xxs", "iq2_kt", "iq3_kt", "iq4_kt"]
+
+OURS_ALONE = ("8bit", "own16")
 
 CPU_CLOCK = """
 #define _GNU_SOURCE
@@ -74,8 +76,8 @@ class Ours(Contender):
         o = self.o
         settings = Settings(n_ctx=max(o.n_kv) + o.ubatch, n_ubatch=o.ubatch, n_batch=max(o.ubatch, 512), n_threads=o.threads,
                             n_threads_batch=o.threads, rtr="rtr" in self.name, cache_type_k=o.kv, cache_type_v=o.kv)
-        k_bits = 8 if "8bit" in self.name else 32
-        found = sweep_module.sweep(open_model(self.path), settings, progress=False, k_bits=k_bits)
+        k_bits, layout = 8 if "8bit" in self.name else 32, "own16" if "own16" in self.name else "file"
+        found = sweep_module.sweep(open_model(self.path), settings, progress=False, k_bits=k_bits, layout=layout)
         return [r for r in found.rows if r["n_kv"] in o.n_kv]
 
 
@@ -97,7 +99,7 @@ def measure(model, kind, o):
     path = bench_model(model, kind, Path(o.cache))
     contenders = [Ours(f"ours {x}", path, o) for x in o.layouts]
     if o.against:
-        contenders += [Theirs(f"theirs {x}", path, o) for x in o.layouts if x != "8bit"]
+        contenders += [Theirs(f"theirs {x}", path, o) for x in o.layouts if x not in OURS_ALONE]
     for _ in range(o.rounds):
         for c in contenders:
             c.round()
@@ -122,7 +124,7 @@ def main():
     p.add_argument("types", nargs="*", default=TYPES)
     p.add_argument("--models", nargs="+", default=["dense", "moe"], choices=["demo", "dense", "moe"])
     p.add_argument("--against", help="a llama-sweep-bench")
-    p.add_argument("--layouts", nargs="+", default=["plain", "rtr"], choices=["plain", "rtr", "8bit"])
+    p.add_argument("--layouts", nargs="+", default=["plain", "rtr"], choices=["plain", "rtr", "own16", "8bit"])
     p.add_argument("--kv", default="f16", help="type of both caches")
     p.add_argument("--n-kv", nargs="+", type=int, default=[0, 1024], help="multiples of --ubatch")
     p.add_argument("--ubatch", type=int, default=512)
@@ -137,7 +139,9 @@ def main():
         if o.threads != 1:
             sys.exit("--clock cpu: waiting threads use CPU time as well; give --threads 1")
         sweep_module.time = SimpleNamespace(perf_counter=time.process_time)
-    names = [f"{who} {x}" for who in (("ours", "theirs") if o.against else ("ours",)) for x in o.layouts]
+    names = [f"ours {x}" for x in o.layouts]
+    if o.against:
+        names += [f"theirs {x}" for x in o.layouts if x not in OURS_ALONE]
     names = [name for name in names if name != "theirs 8bit"]
     print(f"tokens/s, {o.threads} threads, {o.clock} clock, best of {o.rounds}; columns: {', '.join(names)}, = ratio")
     print(f"{'model':6}{'type':9} | " + " | ".join(f"{w} at n_kv {n}" for n in o.n_kv for w in ("PP", "TG")))

@@ -28,6 +28,7 @@ COLUMNS = 512
 QUANTIZED = some([n for n in formats.names() if not formats.get(n).dense],
                  [n for n in formats.names() if formats.get(n).interleave > 1] + ["q4_0", "q8_kv", "iq3_s", "iq4_k", "iq2_kt"],
                  "products with this plain type are in test_product.py")
+OWN = [f.name for f in map(formats.own16, map(formats.get, formats.names())) if f is not None]
 
 
 @jit
@@ -63,7 +64,7 @@ def weights_of(f, w, base, stride, n):
         return (s * signed - m).reshape(16, -1), scales, facts
 
 
-@pytest.mark.parametrize("name", QUANTIZED)
+@pytest.mark.parametrize("name", [*QUANTIZED, *OWN])
 def test_unpack_gives_the_weights_of_decode(name):
     """Random bytes (so also NaN and infinite scales) at odd addresses, with odd strides; two types in an array, too."""
     f, rng = formats.get(name), np.random.default_rng(len(name))
@@ -71,8 +72,10 @@ def test_unpack_gives_the_weights_of_decode(name):
     for rows_at, extra in ((0, 0), (1, 0), (3, 3), (6, 61)):
         rows = rng.integers(0, 256, (32, size), dtype=np.uint8)
         # iq6_k's values are no integers; products take the nearest ones, here as in the reference
-        own = name in ("iq6_k", "iq2_kt", "iq3_kt")  # the last two: times a factor
-        expected = naive.decode(f"{name} in products", rows, COLUMNS) if own else f.decode(rows, COLUMNS)
+        if (plain := name.removesuffix("_own16")) in ("iq6_k", "iq2_kt", "iq3_kt"):  # the last two: times a factor
+            expected = naive.decode(f"{plain} in products", f.unrepack(rows, COLUMNS) if f.base else rows, COLUMNS)
+        else:
+            expected = f.decode(rows, COLUMNS)
         # groups of interleaved rows are whole: an odd stride is possible for plain types only
         stride = size + (extra if k == 1 else 0)
         memory = rng.integers(0, 256, rows_at + 32 * stride + 1, dtype=np.uint8)

@@ -198,3 +198,18 @@ def test_f16_repacked_to_bf16_computes_the_same_function(llama, golden):
         assert session.repacked["blk.0.attn_q.weight"] == ("f16", "bf16_r16")
         got = session.eval(golden["tokens"], 96)[golden["pos"]]
     assert relative(got, golden["f16"]) < 0.02
+
+
+def test_the_own_layout_gives_the_same_bits(quantized, moe, golden):
+    """Of tensors that -rtr leaves alone; the table of tokens keeps the file's rows."""
+    for model, tokens in ((quantized, golden["tokens"]), (ikx.requantized(moe, "iq4_ks"), golden["moe_tokens"])):
+        with Session(model, settings()) as plain, Session(model, settings(), layout="own16") as own:
+            kinds = {w.format.name for w in own.weights.values()}
+            assert any(kind.endswith("_own16") for kind in kinds), kinds
+            assert own.weights["token_embd.weight"].format is plain.weights["token_embd.weight"].format
+            assert np.array_equal(own.eval(tokens, len(tokens)), plain.eval(tokens, len(tokens)))
+            assert np.array_equal(own.eval([3]), plain.eval([3]))
+    with Session(quantized, settings("-rtr"), layout="own16") as both:
+        assert "iq4_ks_r4" in {w.format.name for w in both.weights.values()}
+    with pytest.raises(ikx.SettingsError, match="layout 'mine' is not known; choose file or own16"):
+        Session(quantized, layout="mine")

@@ -46,6 +46,8 @@ class HybridSession(Session):
 
     def _load(self) -> None:
         """Weights and caches where the placement says. Raises SettingsError where a device is too small."""
+        if self.layout != "file":
+            raise SettingsError(f"layout {self.layout} is for the CPU: leave it out, or keep everything there with -ngl 0")
         self.placed = placed = place(self.model, self.settings, self.machine)
         if placed.context.split_mode not in ("layer", "none"):
             raise SettingsError(f"-sm {placed.context.split_mode} can be planned, not run; use -sm layer")

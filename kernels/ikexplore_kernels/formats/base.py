@@ -117,11 +117,11 @@ def columns(q, w, base, c):
 
 
 def as_own16(plain):
-    """A plain type's ``unpack`` (source) for 16 rows in the engine's own layout."""
+    """A plain type's ``unpack`` (source) for 16 rows in the engine's own layout, at an address."""
     rows = jit(forceinline=True)(plain)
 
     def of_words(q, w, base, stride, b):
-        return rows(q, as_words(w), base, stride, b)
+        return rows(q, as_words(w + base), 0, stride, b)
 
     return of_words
 

@@ -60,7 +60,7 @@ def _words_at(b, w, at, count):
     vec = ir.VectorType(_I32, 16)
     place = b.add(w, b.mul(first, _I64(16)))
     loads = [
-        b.load(b.inttoptr(b.add(place, _I64(64 * k)), vec.as_pointer()), align=4) for k in range(count + 1)
+        b.load(b.inttoptr(b.add(place, _I64(64 * k)), vec.as_pointer()), align=1) for k in range(count + 1)
     ]
     bits = b.mul(_splat(b, u32x16, b.trunc(shift, _I32)), ir.Constant(vec, [8] * 16))
     # where ``at`` is known to be a whole word, the compiler keeps the first of each pair and no shift
