@@ -10,6 +10,12 @@ from ikexplore_kernels.formats import Format
 from ikexplore_kernels.program import Instruction, Program
 from ikexplore_kernels.team import Team
 
+#: types whose products are tested: each way in which codes, scales and minima come, turns of each length, dense ones.
+#: What is the type's own, its unpack, is compared bit by bit for all
+PRODUCTS = ["f32", "f16", "bf16", "q4_0", "q5_1", "q8_0", "q2_k", "q4_k", "q6_k", "iq2_xxs", "iq1_m", "iq4_nl", "iq3_s",
+            "iq4_xs", "mxfp4", "q1_0_g128", "iq2_bn", "iq5_k", "iq6_k", "iq4_ks", "iq3_kt",
+            "q4_0_r8", "q8_0_r8", "q4_k_r4", "iq4_ks_r4", "iq2_xxs_r4", "bf16_r16"]
+
 
 def some(names: list[str], chosen: list[str], why: str) -> list:
     """Parameters of a test that compiles long: the chosen ones; the others are skipped unless IKEXPLORE_ALL is set."""

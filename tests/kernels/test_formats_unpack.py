@@ -6,7 +6,7 @@ import ctypes
 import numba
 import numpy as np
 import pytest
-from kernel_harness import some
+from kernel_harness import PRODUCTS, some
 from naive import formats as naive
 from numba import types
 
@@ -26,9 +26,11 @@ from ikexplore_kernels.simd import *
 
 COLUMNS = 512
 QUANTIZED = some([n for n in formats.names() if not formats.get(n).dense],
-                 [n for n in formats.names() if formats.get(n).interleave > 1] + ["q4_0", "q8_kv", "iq3_s", "iq4_k", "iq2_kt"],
+                 [n for n in formats.names() if n not in PRODUCTS or formats.get(n).interleave > 1 or n in ("q4_0", "iq3_s")],
                  "products with this plain type are in test_product.py")
-OWN = [f.name for f in map(formats.own16, map(formats.get, formats.names())) if f is not None]
+OWN = some([f.name for f in map(formats.own16, map(formats.get, formats.names())) if f is not None],
+           [f"{n}_own16" for n in ("q4_1", "q2_k", "iq1_m", "iq2_bn", "q8_kv", "iq6_k", "iq4_ks", "iq1_kt")],
+           "its plain type's unpack and the loads of this layout are tested with others")
 
 
 @jit

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from kernel_harness import matmul, matmul_experts, some
+from kernel_harness import PRODUCTS, matmul, matmul_experts, some
 from naive import formats as naive
 
 from ikexplore_kernels import formats
 
-FORMATS = some(formats.names(), [n for n in formats.names() if formats.get(n).interleave == 1]
-               + ["q4_0_r8", "q8_0_r8", "q4_k_r4", "iq4_ks_r4", "iq2_xxs_r4", "bf16_r16"],
-               "unpack of this interleaved type is compared bit by bit in test_formats_unpack.py")
+FORMATS = some(formats.names(), PRODUCTS, "unpack of this type is compared bit by bit in test_formats_unpack.py")
 
 
 def quantized(x):

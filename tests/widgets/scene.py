@@ -159,6 +159,7 @@ class FakeEngine:
     slow: float = 0.0  #: seconds that detection takes
     stopped_after: float | None = None
     calls: list[str] = field(default_factory=list)
+    layouts: list[str] = field(default_factory=list)  #: of the sweeps
 
     def demo(self) -> Any:
         return small("embedded demo")
@@ -211,8 +212,9 @@ class FakeEngine:
     def quants(self) -> dict[str, float]:
         return {"q8_0": 8.5, "iq4_ks": 4.25}
 
-    def sweep(self, model: Any, s: Any, on_row: Any, on_progress: Any, stop: threading.Event) -> None:
+    def sweep(self, model: Any, s: Any, on_row: Any, on_progress: Any, stop: threading.Event, layout: str = "file") -> None:
         self.calls.append("sweep")
+        self.layouts.append(layout)
         if self.fail == "sweep":
             raise RuntimeError("no kernel\nfor this")
         ub = s.resolved(model, None).n_ubatch

@@ -234,6 +234,30 @@ def test_a_message_that_makes_no_sense_is_one_line(make):
     assert not e.error
 
 
+def test_a_run_has_the_layout_that_was_chosen(make):
+    e = make(rows=1, pace=0.01)
+    row = {r["key"]: r for group in e.controls["groups"] for r in group["rows"]}["layout"]
+    assert row["off"] and "no effect here" in row["effect"], "Q8_0 has none"
+    message(e, "set", seq=0, values={"quant": "iq4_ks"})
+    until(lambda: "iq4_ks" in e.about["id"] and not ours())
+    row = {r["key"]: r for group in e.controls["groups"] for r in group["rows"]}["layout"]
+    assert row["value"] == "file" and row["choices"] == ["file", "own16"] and not row["off"], row
+    message(e, "pin")
+    message(e, "set", seq=1, values={"layout": "own16"})
+    e.run()
+    until(lambda: e.runs[0].state == "done" and not ours())
+    assert e._panel.engine.layouts == ["own16"] and e.runs[0].quant.endswith(" own16")
+    row = {r["key"]: r for group in e.controls["groups"] for r in group["rows"]}["layout"]
+    assert row["changed"] and "tensors copied" in row["effect"]
+    message(e, "swap")
+    e.run()
+    until(lambda: len(e.runs) == 2 and e.runs[1].state == "done" and not ours())
+    assert e._panel.engine.layouts == ["own16", "file"] and e.runs[0].key != e.runs[1].key
+    message(e, "set", seq=2, values={"layout": "sideways"})
+    until(lambda: "layout sideways is not known; choose file or own16" in str(e.controls) + str(e.header))
+    assert e._panel.layout == "file"
+
+
 def test_one_message_a_tick_and_ten_a_second(make, monkeypatch):
     sent: list[float] = []
     original = Explorer._send

@@ -85,8 +85,8 @@ class Engine:
         return {name: float(ikx.quant(name).bpw) for name in OFFERED if name in known}
 
     def sweep(self, model: Any, settings: Any, on_row: Callable[[dict[str, Any]], None],
-              on_progress: Callable[[dict[str, Any]], None], stop: threading.Event) -> Any:
+              on_progress: Callable[[dict[str, Any]], None], stop: threading.Event, layout: str = "file") -> Any:
         """Timed rows, as llama-sweep-bench has them."""
         import ikexplore as ikx
 
-        return ikx.sweep(model, settings, progress=False, on_row=on_row, on_progress=on_progress, stop=stop)
+        return ikx.sweep(model, settings, progress=False, on_row=on_row, on_progress=on_progress, stop=stop, layout=layout)

@@ -33,6 +33,10 @@ VIEWS = {"rig", "facts", "where"}
 DETECTING = "looking at this computer"
 
 
+#: layouts of weights that runs on this computer know, as ``ikexplore.run.session.LAYOUTS``
+LAYOUTS = ("file", "own16")
+
+
 @dataclass(frozen=True)
 class Pin:
     """The settings that everything is compared with, and what they gave."""
@@ -42,6 +46,7 @@ class Pin:
     rig: rigs.Choice
     model_id: str
     quant: str
+    layout: str
     picture: Picture
     plan: Any = None
     forecast: bool = False  #: whether this plan is one that is forecast
@@ -61,6 +66,8 @@ class Panel(Models, Running):
         self.runs: list[runs.Run] = []
         self.live: dict[str, Any] | None = None
         self.doing = ""  # a job that is no run, in words
+        self.layout = "file"  # of weights in runs on this computer, as ikexplore.sweep takes it
+        self.own_rows: tuple[Any, int] = (None, 0)  # of the model: matrices with a layout of the engine's own
         self.opening = False  # the row for a path is open
         self.pinned: Pin | None = None
         self.rigs = rigs.Rigs(engine.present(), machine)
@@ -180,6 +187,10 @@ class Panel(Models, Running):
             self._open(str(value).strip())
         elif key == "quant":
             self._requantize(str(value))
+        elif key == "layout":
+            if value not in LAYOUTS:
+                raise SettingsError(f"layout {clean(value, 40)} is not known; choose {' or '.join(LAYOUTS)}")
+            self.layout = str(value)
         else:
             raise SettingsError(f"{clean(key, 40)} is no switch of this panel")
 
@@ -237,8 +248,8 @@ class Panel(Models, Running):
         """Keep what is shown as what everything is compared with."""
         self.replan()
         with self.lock:
-            self.pinned = Pin(self.base, tuple(self.texts), self.rigs.chosen, self.model_id, self.quant, self.picture,
-                              self.plan, forecasts.wanted(self))
+            self.pinned = Pin(self.base, tuple(self.texts), self.rigs.chosen, self.model_id, self.quant, self.layout,
+                              self.picture, self.plan, forecasts.wanted(self))
         self.changed()
 
     def swap(self) -> None:
@@ -248,7 +259,7 @@ class Panel(Models, Running):
             if old is not None:
                 self.pin()
                 self._restore(old.quant)
-                self.base, self.texts, self.rigs.chosen = old.settings, list(old.texts), old.rig
+                self.base, self.texts, self.rigs.chosen, self.layout = old.settings, list(old.texts), old.rig, old.layout
                 self.drafts = {}
         self.changed()
 
@@ -327,7 +338,7 @@ class Panel(Models, Running):
         """The same of the pinned settings."""
         if self.pinned is None:
             return None
-        return runs.Run(0, self._label(self.pinned.model_id), self._type(self.pinned.quant),
+        return runs.Run(0, self._label(self.pinned.model_id), self._what(self.pinned.quant, self.pinned.layout),
                         runs.on_this_cpu(self.pinned.settings), 0).key
 
     def _failed(self, error: Exception) -> None:

@@ -24,6 +24,7 @@ class Running:
     model: Any
     model_id: str
     quant: str
+    layout: str
     present: Any
     runs: list[Run]
     live: dict[str, Any] | None
@@ -41,10 +42,15 @@ class Running:
     def _failed(self, error: Exception) -> None:
         raise NotImplementedError
 
+    def _what(self, quant: str, layout: str) -> str:
+        """How a run's weights are told from others': by type, and by layout where it is not the file's."""
+        return self._type(quant) if layout == "file" else f"{self._type(quant)} {layout}"
+
     def _run(self, settings: Settings, number: int) -> Run:
         mine = on_this_cpu(settings)
         full = mine.resolved(self.model, self.present)
-        return Run(number, self._label(self.model_id), self._type(self.quant), mine, max(1, full.n_ctx // full.n_ubatch))
+        return Run(number, self._label(self.model_id), self._what(self.quant, self.layout), mine,
+                   max(1, full.n_ctx // full.n_ubatch), layout=self.layout)
 
     def run(self) -> bool:
         """Time the settings on this computer's CPU; False when something else is on."""
@@ -69,7 +75,7 @@ class Running:
                 self.changed()
 
         def work(stop: threading.Event) -> None:
-            self.engine.sweep(model, run.settings, row, progress, stop)
+            self.engine.sweep(model, run.settings, row, progress, stop, run.layout)
             self._end(run, "done")
 
         def failed(error: Exception) -> None:

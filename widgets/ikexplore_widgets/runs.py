@@ -23,11 +23,12 @@ class Run:
 
     number: int
     model: str
-    quant: str
+    quant: str  #: the main type, and the layout where it is not the file's
     settings: Settings
     total: int  #: rows that the whole sweep has
     rows: list[tuple[int, int, int, float, float]] = field(default_factory=list)
     state: str = "running"  #: running, done, stopped or failed
+    layout: str = "file"  #: as `ikexplore.sweep` takes it
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from ikexplore.plots.picture import MIB
 from ikexplore.settings import PROFILES, Settings
 
 from .models import main_type
-from .panel import FIELDS, Panel
+from .panel import FIELDS, LAYOUTS, Panel
 from .rules import picks, told
 
 _NAMES = {"ngl": "GPU layers", "rtr": "Run-time repack", "ub": "Micro-batch", "b": "Batch", "c": "Context",
@@ -28,7 +29,7 @@ def state(panel: Panel) -> dict[str, Any]:
         ("Batch and context", [_segments(panel, "ub"), _segments(panel, "b"), _number(panel, "c", step="double")]),
         ("Attention", [_switch(panel, "fa"), _types(panel, "ctk"), _types(panel, "ctv"), _number(panel, "amb")]),
         ("Experts and offload", [_switch(panel, "fmoe"), _policy(panel)]),
-        ("CPU", [_number(panel, "t")]),
+        ("CPU", [_number(panel, "t"), _layout(panel)]),
     ]
     rules, devices = panel.rules, [d.name for d in panel.picture.devices]
     return {
@@ -53,6 +54,8 @@ def changes(panel: Panel) -> list[str]:
     base = panel.base
     if pin.quant != panel.quant:
         out.append(pin.quant or main_type(panel.opened))
+    if pin.layout != panel.layout:
+        out.append(f"layout {pin.layout}")
     if pin.settings.profile != base.profile:
         out.append(f"profile {pin.settings.profile}")
     for name in dict.fromkeys([*pin.settings.given, *base.given]):
@@ -180,6 +183,35 @@ def _profile(panel: Panel) -> dict[str, Any]:
     row = _plain(panel, "profile", "select", "Engine", panel.base.profile, choices=[[p, p] for p in PROFILES],
                  effect="flags and defaults of that month")
     return {**row, "locked": False, "changed": panel.pinned is not None and panel.pinned.settings.profile != panel.base.profile}
+
+
+def _layout(panel: Panel) -> dict[str, Any]:
+    n = _own_rows(panel)
+    if not n:
+        effect = "no effect here: no type of this model has an own layout"
+    elif panel.layout == "file":
+        effect = f"own16: 16 rows word by word for {n} tensors, in runs on this computer"
+    else:
+        effect = f"{n} tensors copied 16 rows word by word, but for what -rtr repacks"
+    row = _plain(panel, "layout", "seg", "Layout", panel.layout, choices=list(LAYOUTS), other=False, effect=effect,
+                 meaning="how weights lie in memory in this engine's own runs: as in the file, or 16 rows interleaved")
+    return {**row, "locked": False, "off": not n, "changed": panel.pinned is not None and panel.pinned.layout != panel.layout}
+
+
+@cache
+def _has_own(kind: str) -> bool:
+    from ikexplore_kernels.formats import get, names, own16
+
+    return kind in names() and own16(get(kind)) is not None
+
+
+def _own_rows(panel: Panel) -> int:
+    """Matrices of the model whose type has the engine's own layout; counted once for a model."""
+    model = panel.model
+    if panel.own_rows[0] is not model:
+        n = sum(_has_own(t.type) for t in model.tensors.values() if len(t.shape) > 1 and t.name != "token_embd.weight")
+        panel.own_rows = (model, n)
+    return panel.own_rows[1]
 
 
 def _memory(panel: Panel) -> dict[str, Any]:
