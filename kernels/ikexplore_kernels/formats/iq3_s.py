@@ -9,6 +9,7 @@ import numpy as np
 from .. import jit
 from ..simd import *
 from ._grid_look import columns_of_4, negate, points_of_4, put_64, signed_codes
+from ._grid_planes import PLANES, iq3_s_points
 from ._grid_search import FREE, HALVES, NUMBERS, SCALES, SIGNS, grid_group
 from ._grids import IQ3_S, IQ3_S_FIT, IQ3_S_PARTS
 from .base import Code
@@ -67,7 +68,8 @@ def unpack(q, w, base, stride, b):
     s = half_of(first_words(w, o, stride)) * to_f32x16(as_i32x16(scale * 2 + 1))
     zero = splat_f32x16(0)
     signs = last_words(w, o + 74 + p * 4, stride)
-    return s, s, zero, zero, signed_codes(points_of_4(IQ3_S, i, k, high), signs, 64)
+    codes = iq3_s_points(i, k, high) if PLANES else points_of_4(IQ3_S, i, k, high)
+    return s, s, zero, zero, signed_codes(codes, signs, 64)
 
 
 CODE = Code(decode=decode, encode=encode, unpack=unpack, bias=64)

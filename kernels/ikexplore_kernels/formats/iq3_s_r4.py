@@ -5,9 +5,14 @@ Group of 4 rows x 256 columns, 440 bytes: half d[4]; uint8 index[8 parts][4][2][
 4 j + i; uint8 scales[4][4 rows]: those of parts p (low nibble) and p + 4 (high).
 """
 
+from llvmlite import ir
+from numba.extending import intrinsic
+
 from .. import jit
 from ..simd import *
+from ..vectors import _mask
 from ._grid_look import look_word, signed_by_bit
+from ._grid_planes import PLANES, pairs_of_iq3_s
 from ._grid_rows4 import bytes_of_rows, halves_of_rows
 from ._grids import IQ3_S
 from .base import Code
@@ -76,21 +81,47 @@ def unrepack(src, dst, n_rows, n_cols):
             poke32(dst, s + 106, scales)
 
 
+@intrinsic
+def _near(typingctx, v):
+    """Of each 16 bytes [4][4 rows]: row k's first byte and its second as 16 bits each, in lane k."""
+    return v(v), lambda context, b, sig, args: _two_of_four(b, args[0], 0, 4)
+
+
+@intrinsic
+def _far(typingctx, v):
+    """The same of its third byte and its fourth."""
+    return v(v), lambda context, b, sig, args: _two_of_four(b, args[0], 8, 12)
+
+
+def _two_of_four(b, v, first, second):
+    lanes = [x for g in range(0, 64, 16) for k in range(4) for x in (g + first + k, 64, g + second + k, 64)]
+    return b.shuffle_vector(v, ir.Constant(v.type, [0] * 64), _mask(lanes))
+
+
 def unpack(q, w, base, stride, b):
     o, step, p = base + (b >> 3) * 440, stride * 4, b & 7
     at, high = o + 8 + p * 32, as_u32x16(bytes_of_rows(w, o + 264 + p * 4, step))
     scale = bytes_of_rows(w, o + 424 + (p & 3) * 4, step) >> (p & 4) & 15
     s, zero = halves_of_rows(w, o, step) * to_f32x16(scale * 2 + 1), splat_f32x16(0)
-    codes = (
-        _points(w, at, step, high, 0),
-        _points(w, at + 8, step, high, 1),
-        _points(w, at + 16, step, high, 2),
-        _points(w, at + 24, step, high, 3),
-        _points(w, at + 4, step, high, 4),
-        _points(w, at + 12, step, high, 5),
-        _points(w, at + 20, step, high, 6),
-        _points(w, at + 28, step, high, 7),
-    )
+    if PLANES:
+        a, c = join4x16(w, at, step), join4x16(w, at + 16, step)
+        codes = pairs_of_iq3_s(
+            as_u32x16(_near(a)) | (high & 1) << 8 | (high & 16) << 20,
+            as_u32x16(_far(a)) | (high & 2) << 7 | (high & 32) << 19,
+            as_u32x16(_near(c)) | (high & 4) << 6 | (high & 64) << 18,
+            as_u32x16(_far(c)) | (high & 8) << 5 | (high & 128) << 17,
+        )
+    else:
+        codes = (
+            _points(w, at, step, high, 0),
+            _points(w, at + 8, step, high, 1),
+            _points(w, at + 16, step, high, 2),
+            _points(w, at + 24, step, high, 3),
+            _points(w, at + 4, step, high, 4),
+            _points(w, at + 12, step, high, 5),
+            _points(w, at + 20, step, high, 6),
+            _points(w, at + 28, step, high, 7),
+        )
     return s, s, zero, zero, signed_by_bit(codes, join4x16(w, o + 296 + p * 16, step), 64)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import jit
 from ..simd import *
 from ._grid_look import columns_of_4, eighth_signs, negate, points_of_4, put_64, signed_codes
+from ._grid_planes import PLANES, iq3_xxs_points
 from ._grid_search import EVEN, HALVES, NUMBERS, SCALES, SIGNS, grid_group
 from ._grids import IQ3_XXS, IQ3_XXS_FIT, IQ3_XXS_PARTS
 from .base import Code
@@ -53,7 +54,7 @@ def unpack(q, w, base, stride, b):
         i, k = as_u32x16(two[0]), as_u32x16(two[1])
     s = half_of(first_words(w, o, stride)) * to_f32x16(as_i32x16((word >> 28) * 2 + 1)) * 0.25
     zero = splat_f32x16(0)
-    codes = points_of_4(IQ3_XXS, i, k, splat_u32x16(0))
+    codes = iq3_xxs_points(i, k) if PLANES else points_of_4(IQ3_XXS, i, k, splat_u32x16(0))
     return s, s, zero, zero, signed_codes(codes, eighth_signs(word), 64)
 
 

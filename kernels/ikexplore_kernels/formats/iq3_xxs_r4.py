@@ -7,6 +7,7 @@ in `_grid_rows4`, and in the lowest bit one of the four bits of the scale; uint8
 from .. import jit
 from ..simd import *
 from ._grid_look import points_of_4, signed_codes
+from ._grid_planes import PLANES, iq3_xxs_points
 from ._grid_rows4 import halves_of_rows, mix, scale_of, signs_of, unmix, word_pairs_of_rows, words_of_rows
 from ._grids import IQ3_XXS
 from .base import Code
@@ -45,7 +46,8 @@ def unpack(q, w, base, stride, b):
     low, high = word_pairs_of_rows(w, o + 136 + p * 32, step)
     s = halves_of_rows(w, o, step) * to_f32x16(as_i32x16(scale_of(mixed) * 2 + 1)) * 0.25
     zero = splat_f32x16(0)
-    return s, s, zero, zero, signed_codes(points_of_4(IQ3_XXS, low, high, splat_u32x16(0)), signs_of(mixed), 64)
+    codes = iq3_xxs_points(low, high) if PLANES else points_of_4(IQ3_XXS, low, high, splat_u32x16(0))
+    return s, s, zero, zero, signed_codes(codes, signs_of(mixed), 64)
 
 
 CODE = Code(repack=repack, unrepack=unrepack, unpack=unpack, bias=64, apart=True)
