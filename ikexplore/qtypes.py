@@ -65,6 +65,11 @@ class Quant:
         return Quant(other) if other else None
 
     @property
+    def has_own_layout(self) -> bool:
+        """Whether the engine has a layout of its own for this type, see ``Session(layout="own16")``."""
+        return formats.own16(self.format) is not None
+
+    @property
     def base(self) -> Quant | None:
         """The plain type of an interleaved one; None for plain types."""
         other = self.format.base

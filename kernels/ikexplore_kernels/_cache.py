@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,18 +57,21 @@ def ops_folder(*formats: str) -> Path:
     return folder() / f"{'+'.join(formats) or 'plain'}-{_hash(files)}"
 
 
+_ONE_PLACE = threading.RLock()  # numba's setting is one for all threads: without it one would put its cache in another's
+
+
 @contextmanager
 def cache_in(path: Path):
-    """Within this block numba's decorators put their cache into ``path``."""
+    """Within this block numba's decorators put their cache into ``path``; other threads wait for theirs."""
     from numba.core import config
 
-    before = config.CACHE_DIR
     path.mkdir(parents=True, exist_ok=True)
-    config.CACHE_DIR = str(path)
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = before
+    with _ONE_PLACE:
+        before, config.CACHE_DIR = config.CACHE_DIR, str(path)
+        try:
+            yield
+        finally:
+            config.CACHE_DIR = before
 
 
 def jit(fn: Callable | None = None, **options: Any) -> Any:

@@ -200,9 +200,9 @@ def _layout(panel: Panel) -> dict[str, Any]:
 
 @cache
 def _has_own(kind: str) -> bool:
-    from ikexplore_kernels.formats import get, names, own16
+    import ikexplore as ikx
 
-    return kind in names() and own16(get(kind)) is not None
+    return kind in ikx.quants() and ikx.quant(kind).has_own_layout
 
 
 def _own_rows(panel: Panel) -> int:

@@ -8,7 +8,7 @@ Type ids and block sizes are ggml's (ik_llama.cpp's numbering above 96). ``regis
 import difflib
 
 from ._format import Code, Format
-from .own16 import SUFFIX, own16
+from ._own16 import SUFFIX, own16
 
 __all__ = ["Code", "Format", "forget", "get", "names", "own16", "register"]
 

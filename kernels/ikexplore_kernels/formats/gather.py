@@ -3,7 +3,7 @@
 All take ``w`` (a uint8 array or an int64 address), ``at`` (byte offset of the first piece) and ``stride`` (bytes from
 piece to piece), read exactly the bytes that they return, and need no alignment.
 
-Those that read a piece of each row also take `Words`, 16 rows in the engine's own layout (see `own16`): the four bytes
+Those that read a piece of each row also take `Words`, 16 rows in the engine's own layout (see `_own16`): the four bytes
 of all rows at an offset are one vector in memory, nothing has to be brought together, and ``stride`` is not looked at.
 """
 

@@ -33,14 +33,7 @@ class Own16(Format):
     def __init__(self, plain: Format):
         super().__init__(plain.name + SUFFIX, plain.id, block=plain.block, block_bytes=plain.block_bytes,
                          row_meta=plain.row_meta, interleave=ROWS, base=plain.name)
-
-    @property
-    def sources(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Its kernels are made of the plain type's file and of this one."""
-        return (str(self._base), "own16")
-
-    @sources.setter
-    def sources(self, _: object) -> None: ...
+        self.sources = plain.sources
 
     @property
     def code(self) -> Code:  # type: ignore[override]
