@@ -108,7 +108,7 @@ class Page:
             if time.monotonic() >= end and self.outgoing.empty():
                 return
 
-    def until(self, holds: Callable[[], Any], timeout: float = 10.0) -> Any:
+    def until(self, holds: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Pump until ``holds()`` is true and return what it gave."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -68,7 +68,7 @@ class Notebook:
     def __init__(self, chrome: Any, address: str, name: str = "explorer.ipynb", width: int = 1280, height: int = 900) -> None:
         self.errors: list[str] = []
         self.page = chrome.new_page(viewport={"width": width, "height": height})
-        self.page.set_default_timeout(90_000)  # machines are shared
+        self.page.set_default_timeout(200_000)  # machines are shared
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.goto(address.replace("00_index.ipynb", name), wait_until="domcontentloaded")

@@ -28,27 +28,31 @@ export default function (host, shared) {
       );
     return svg;
   };
+  const row = item =>
+    h(
+      'li',
+      {class: 'find'},
+      icon(item.level),
+      h('span', {class: item.level ? '' : 'mut'}, item.text),
+      item.action
+        ? h('button', {class: 'link sm', onclick: () => post.send('act', {text: item.text})}, item.action)
+        : null,
+    );
+  let shown = new Map(); // rows that stay are not touched: a click that has begun on one of them still counts
   return {
     update(changed) {
       if (!changed.has('findings')) return;
       const {items} = state.findings;
-      list.replaceChildren(
-        ...(items.length ? items : [{level: 0, text: 'Nothing to remark on these settings.'}]).map(item =>
-          h(
-            'li',
-            {class: 'find'},
-            icon(item.level),
-            h('span', {class: item.level ? '' : 'mut'}, item.text),
-            item.action
-              ? h(
-                  'button',
-                  {class: 'link sm', onclick: () => post.send('act', {text: item.text})},
-                  item.action,
-                )
-              : null,
-          ),
-        ),
-      );
+      const wanted = new Map();
+      for (const item of items.length ? items : [{level: 0, text: 'Nothing to remark on these settings.'}]) {
+        const key = JSON.stringify(item);
+        wanted.set(key, shown.get(key) || row(item));
+      }
+      for (const [key, li] of shown) if (!wanted.has(key)) li.remove();
+      [...wanted.values()].forEach((li, i) => {
+        if (list.children[i] !== li) list.insertBefore(li, list.children[i] || null);
+      });
+      shown = wanted;
     },
   };
 }
