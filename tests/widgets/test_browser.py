@@ -218,6 +218,8 @@ def test_a_session_with_discussion_491(address, chrome, capsys):
 
     page.select_option(".ikx .k-model select", "header:qwen3-235b-a22b-iq4_xs")
     page.wait_for_selector(f'{splits}:has-text("149")')
+    page.wait_for_selector('.ikx .thru:not([data-forecast=""])')  # what comes last: nothing is redrawn under the mouse
+    page.wait_for_timeout(500)
     page.evaluate("document.querySelector('.ikx .place').scrollIntoView({block: 'center'})")
     box = page.locator(".ikx .place canvas").bounding_box()
     x, y = box["x"] + box["width"] * 62.5 / 96, box["y"] + 130
