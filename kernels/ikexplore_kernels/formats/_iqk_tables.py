@@ -35,17 +35,6 @@ _second0, _second1 = _tables(_SECOND)
 _second_biased0, _second_biased1 = _tables(_SECOND, LOW_BIAS)
 
 
-@intrinsic(prefer_literal=True)
-def _where_bit(typingctx, v, bit, yes, no):
-    """In each byte: yes where that bit (a literal mask) of v is set, else no."""
-
-    def codegen(context, b, sig, args):
-        hit = b.and_(args[0], _bytes(bit.literal_value))
-        return b.select(b.icmp_unsigned("!=", hit, _bytes(0)), args[2], args[3])
-
-    return v(v, bit, yes, no), codegen
-
-
 @jit(forceinline=True)
 def look_up2(v):
     return as_i8x64(lookup16(_two(), v))
@@ -73,7 +62,7 @@ def _where(typingctx, bits, yes, no):
 
 @jit(forceinline=True)
 def _of_32(low, high, v):
-    return _where_bit(v, 16, lookup16(high, v & 15), lookup16(low, v & 15))
+    return _where(v & 16, lookup16(high, v & 15), lookup16(low, v & 15))
 
 
 @jit(forceinline=True)
@@ -106,19 +95,16 @@ def _biased4(v):
     return lookup16(_four_biased(), v)
 
 
+@jit(forceinline=True)
+def _plus_halves(v, add0, add1):
+    return v[0] + add0, v[1] + add0, v[2] + add0, v[3] + add0, v[4] + add1, v[5] + add1, v[6] + add1, v[7] + add1
+
+
 def _for_eight(one):
     @jit(forceinline=True)
     def eight(v, add0, add1):
-        return (
-            one(v[0]) + add0,
-            one(v[1]) + add0,
-            one(v[2]) + add0,
-            one(v[3]) + add0,
-            one(v[4]) + add1,
-            one(v[5]) + add1,
-            one(v[6]) + add1,
-            one(v[7]) + add1,
-        )
+        values = one(v[0]), one(v[1]), one(v[2]), one(v[3]), one(v[4]), one(v[5]), one(v[6]), one(v[7])
+        return _plus_halves(values, add0, add1)
 
     return eight
 
@@ -128,36 +114,8 @@ biased2, biased3, biased4 = _for_eight(_biased2), _for_eight(_biased3), _for_eig
 
 
 @jit(forceinline=True)
-def _high5(v):
-    return lookup16(_five_biased1(), v)
-
-
-@jit(forceinline=True)
-def _low5(v):
-    return lookup16(_five_biased0(), v)
-
-
-@jit(forceinline=True)
-def biased5_of_rows4(v, top, add0, add1):
-    """As biased4, of the nibbles of 5-bit codes and the bytes that repack_bits wrote, in the order 0, 2, 4, 6, 1, 3, 5, 7.
-
-    High bits choose between two look-ups from where they lie: they need not be moved to the nibbles first.
-    """
-    return (
-        _where_bit(top, 1, _high5(v[0]), _low5(v[0])) + add0,
-        _where_bit(top, 16, _high5(v[1]), _low5(v[1])) + add0,
-        _where_bit(top, 2, _high5(v[2]), _low5(v[2])) + add0,
-        _where_bit(top, 32, _high5(v[3]), _low5(v[3])) + add0,
-        _where_bit(top, 4, _high5(v[4]), _low5(v[4])) + add1,
-        _where_bit(top, 64, _high5(v[5]), _low5(v[5])) + add1,
-        _where_bit(top, 8, _high5(v[6]), _low5(v[6])) + add1,
-        _where_bit(top, 128, _high5(v[7]), _low5(v[7])) + add1,
-    )
-
-
-@jit(forceinline=True)
 def _five(v, top):
-    return _where(top, _high5(v), _low5(v))
+    return _where(top, lookup16(_five_biased1(), v), lookup16(_five_biased0(), v))
 
 
 @jit(forceinline=True)
@@ -168,35 +126,32 @@ def _six(v, top, fifth, sixth):
 
 
 @jit(forceinline=True)
+def biased5_of_rows4(v, top, add0, add1):
+    """As biased4, of the nibbles of 5-bit codes and the bytes that repack_bits wrote, in the order 0, 2, 4, 6, 1, 3, 5, 7.
+
+    High bits choose between two look-ups from where they lie: they need not be moved to the nibbles first.
+    """
+    first = _five(v[0], top & 1), _five(v[1], top & 16), _five(v[2], top & 2), _five(v[3], top & 32)
+    other = _five(v[4], top & 4), _five(v[5], top & 64), _five(v[6], top & 8), _five(v[7], top & 128)
+    return _plus_halves(first + other, add0, add1)
+
+
+@jit(forceinline=True)
 def biased5(v, top, p, add0, add1):
     """As biased4, of the nibbles of 5-bit codes; their fifth bits are bit p of ``top``, as nibbles 8 x u8x64."""
     bit = splat_u8x64(1 << p)
-    return (
-        _five(v[0], top[0] & bit) + add0,
-        _five(v[1], top[1] & bit) + add0,
-        _five(v[2], top[2] & bit) + add0,
-        _five(v[3], top[3] & bit) + add0,
-        _five(v[4], top[4] & bit) + add1,
-        _five(v[5], top[5] & bit) + add1,
-        _five(v[6], top[6] & bit) + add1,
-        _five(v[7], top[7] & bit) + add1,
-    )
+    first = _five(v[0], top[0] & bit), _five(v[1], top[1] & bit), _five(v[2], top[2] & bit), _five(v[3], top[3] & bit)
+    other = _five(v[4], top[4] & bit), _five(v[5], top[5] & bit), _five(v[6], top[6] & bit), _five(v[7], top[7] & bit)
+    return _plus_halves(first + other, add0, add1)
 
 
 @jit(forceinline=True)
 def biased6(v, top, p, add0, add1):
     """As biased5, of 6-bit codes, whose higher bits are bits p and p + 1."""
     a, c = splat_u8x64(1 << p), splat_u8x64(2 << p)
-    return (
-        _six(v[0], top[0], a, c) + add0,
-        _six(v[1], top[1], a, c) + add0,
-        _six(v[2], top[2], a, c) + add0,
-        _six(v[3], top[3], a, c) + add0,
-        _six(v[4], top[4], a, c) + add1,
-        _six(v[5], top[5], a, c) + add1,
-        _six(v[6], top[6], a, c) + add1,
-        _six(v[7], top[7], a, c) + add1,
-    )
+    first = _six(v[0], top[0], a, c), _six(v[1], top[1], a, c), _six(v[2], top[2], a, c), _six(v[3], top[3], a, c)
+    other = _six(v[4], top[4], a, c), _six(v[5], top[5], a, c), _six(v[6], top[6], a, c), _six(v[7], top[7], a, c)
+    return _plus_halves(first + other, add0, add1)
 
 
 @jit(forceinline=True)
